@@ -1,0 +1,205 @@
+"""Every exception of pyworker.
+
+The docstring of a class is its message and says what to do about it; ``status`` is the HTTP status it
+answers with. Raise them anywhere below the proxy; ``worker.app`` turns them into a JSON answer.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+__all__ = [
+    "AuthenticationFailed",
+    "BadPath",
+    "BenchmarkFailed",
+    "BodyTooLarge",
+    "ConfigurationError",
+    "HandlerFailed",
+    "InvalidJson",
+    "JsonDataException",
+    "ModelFailed",
+    "ModelUnreachable",
+    "NotReady",
+    "PyWorkerError",
+    "QueueFull",
+    "SessionGone",
+    "SessionNotFound",
+    "SettingsError",
+    "SlowBody",
+    "TicketOvertaken",
+    "TooManySessions",
+    "UnsupportedMedia",
+]
+
+
+class PyWorkerError(Exception):
+    """Something in pyworker failed; the message says what."""
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message: Any = message or inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ")
+        super().__init__(self.message)
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that is answered."""
+        return {"error": str(self.message)}
+
+    def headers(self) -> dict[str, str]:
+        """Headers that go with the answer."""
+        return {}
+
+
+class _TryLater(PyWorkerError):
+    """Answers with ``Retry-After`` (whole seconds, at least 1)."""
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = max(1, math.ceil(min(retry_after_s, 3600.0)))
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after_s)}
+
+
+# --- before anything runs -------------------------------------------------------------------------
+
+
+class ConfigurationError(PyWorkerError):
+    """The worker is put together wrongly; the message names the argument and what was meant."""
+
+
+class SettingsError(ConfigurationError):
+    """Environment variables are missing or wrong; the message lists all of them, with their use."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__(
+            "the environment is not complete:\n" + "\n".join(f"  - {problem}" for problem in self.problems)
+        )
+
+
+class BenchmarkFailed(PyWorkerError):
+    """The benchmark gave no result; the message says why. It is tried again by itself."""
+
+
+# --- the client's fault ---------------------------------------------------------------------------
+
+
+class JsonDataException(PyWorkerError):
+    """The request's JSON does not have the fields it needs: ``{field: reason}``."""
+
+    status = 422
+
+    def __init__(self, json_msg: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.message = dict(json_msg)
+        self.args = (self.message,)
+
+    def body(self) -> dict[str, Any]:
+        return self.message
+
+
+class InvalidJson(PyWorkerError):
+    """invalid JSON"""
+
+    status = 422
+
+
+class UnsupportedMedia(PyWorkerError):
+    """This route takes a JSON envelope; send other bodies with the header X-Auth-Data to a pass-through route."""
+
+    status = 415
+
+
+class BadPath(PyWorkerError):
+    """A path parameter may not hold '/', '\\', '..' or control characters."""
+
+    status = 400
+
+
+class AuthenticationFailed(PyWorkerError):
+    """The request is not signed by the engine for this worker."""
+
+    status = 401
+
+
+class TicketOvertaken(PyWorkerError):
+    """The ticket has expired or was used: ask the engine's /route/ again."""
+
+    status = 408
+
+
+class SlowBody(PyWorkerError):
+    """The body came too slowly; send it faster or in smaller pieces."""
+
+    status = 408
+
+
+class SessionGone(PyWorkerError):
+    """session_id names no open session; create one with /session/create."""
+
+    status = 410
+
+
+class SessionNotFound(PyWorkerError):
+    """There is no such session."""
+
+    status = 400
+
+
+class BodyTooLarge(PyWorkerError):
+    """The body is larger than this worker takes."""
+
+    status = 413
+
+    def __init__(self, message: str | None = None, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def headers(self) -> dict[str, str]:
+        return {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+
+
+# --- not now --------------------------------------------------------------------------------------
+
+
+class QueueFull(_TryLater):
+    """The wait in this worker's queue is above the handler's limit; come back after Retry-After, or ask /route/."""
+
+    status = 429
+
+
+class TooManySessions(_TryLater):
+    """This worker has as many open sessions as it takes; end one or ask /route/ for another worker."""
+
+    status = 429
+
+
+class NotReady(_TryLater):
+    """The worker is not ready; GET /pyworker/ready on the worker's machine says what it waits for."""
+
+    status = 503
+
+
+# --- ours or the model server's -------------------------------------------------------------------
+
+
+class ModelUnreachable(PyWorkerError):
+    """The model server does not accept connections; see its log."""
+
+    status = 502
+
+
+class ModelFailed(PyWorkerError):
+    """The model server broke off its answer; see its log."""
+
+    status = 502
+
+
+class HandlerFailed(PyWorkerError):
+    """The worker's own code failed on this request; its log has the trace."""
+
+    status = 500

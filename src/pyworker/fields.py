@@ -1,0 +1,113 @@
+"""A JSON object checked against a class's fields: every field that is missing or mistyped is named at once.
+
+Works for dataclasses and msgspec Structs. What a class expects is looked up once, not for every request.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from pyworker.errors import JsonDataException
+
+__all__ = ["read_fields"]
+
+MISSING_PARAMETER = "missing parameter"
+
+_EXACT: frozenset[type] = frozenset({str, int, bool, dict, list})
+_MSGSPEC_WORDS = re.compile(r"`([^`]*)`")
+_JSON_WORDS = {
+    "str": "string",
+    "int": "integer",
+    "bool": "boolean",
+    "float": "number",
+    "array": "array",
+    "null": "null",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    required: bool
+    exact: type | None  # JSON gives this very type: no conversion to do
+    convert: Callable[[Any], Any]
+
+
+def read_fields(message: Mapping[str, Any], cls: type[Any]) -> dict[str, Any]:
+    """The keyword arguments for ``cls`` that a decoded JSON object holds.
+
+    ``null`` counts as not given; unknown fields are ignored. Raises JsonDataException
+    ``{field: reason}`` with all that is wrong.
+    """
+    values: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for field in _fields(cls):
+        value = message.get(field.name)
+        if value is None:
+            if field.required:
+                problems[field.name] = MISSING_PARAMETER
+        elif type(value) is field.exact:
+            values[field.name] = value
+        else:
+            try:
+                values[field.name] = field.convert(value)
+            except msgspec.ValidationError as error:
+                problems[field.name] = _plain(str(error))
+    if problems:
+        raise JsonDataException(problems)
+    return values
+
+
+@functools.cache
+def _fields(cls: type[Any]) -> tuple[_Field, ...]:
+    hints = _hints(cls)
+    return tuple(_field(name, hints.get(name, Any), required) for name, required in _names(cls))
+
+
+def _names(cls: type[Any]) -> list[tuple[str, bool]]:
+    if issubclass(cls, msgspec.Struct):
+        return [(field.encode_name, field.required) for field in msgspec.structs.fields(cls)]
+    missing = dataclasses.MISSING
+    return [
+        (field.name, field.default is missing and field.default_factory is missing)
+        for field in dataclasses.fields(cls)
+        if field.init
+    ]
+
+
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(cls)
+    except Exception:  # an annotation that cannot be evaluated here is not checked
+        return {}
+
+
+def _field(name: str, hint: Any, required: bool) -> _Field:
+    optional = type(None) in typing.get_args(hint)
+    exact = hint if isinstance(hint, type) and hint in _EXACT else None
+    return _Field(name, required and not optional, exact, _converter(hint))
+
+
+def _converter(hint: Any) -> Callable[[Any], Any]:
+    """What turns a JSON value into ``hint``; a type msgspec does not know is taken as it comes."""
+    convert = functools.partial(msgspec.convert, type=hint)
+    try:
+        convert(object())
+    except msgspec.ValidationError:
+        return convert
+    except TypeError:
+        return lambda value: value
+    return convert
+
+
+def _plain(error: str) -> str:
+    """msgspec's message without its marks: "expected integer, got string"."""
+    words = _MSGSPEC_WORDS.sub(lambda match: _JSON_WORDS.get(match.group(1), match.group(1)), error)
+    return words[:1].lower() + words[1:]

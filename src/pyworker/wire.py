@@ -1,0 +1,248 @@
+"""Every JSON that crosses a process, parsed and dumped here only.
+
+Field names are those of deployed clients, workers and engines, spelling mistakes included. ``null`` means
+"not given" everywhere; unknown fields are ignored.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from pyworker.errors import InvalidJson, JsonDataException
+from pyworker.fields import read_fields
+
+__all__ = [
+    "AuthData",
+    "DeleteRequests",
+    "Envelope",
+    "FinishedRequest",
+    "RouteAnswer",
+    "RouteRequest",
+    "SessionQuery",
+    "SessionSpec",
+    "StatusReport",
+    "WorkerStatus",
+    "cost_is_valid",
+    "decode_object",
+    "dump",
+    "dump_auth_header",
+    "parse",
+    "parse_auth_data",
+    "parse_auth_header",
+    "parse_envelope",
+]
+
+Number = int | float
+
+
+@dataclass(slots=True)
+class AuthData:
+    """What the engine's ``/route/`` answered and the client passes on: the proof that it sent this request.
+
+    ``cost`` keeps the type it had in the JSON, because it was signed as it stood (242 is not 242.0).
+    """
+
+    cost: Number
+    endpoint: str
+    reqnum: int
+    url: str
+    signature: str
+    request_idx: int = 0
+
+    @classmethod
+    def from_json_msg(cls, json_msg: dict[str, Any]) -> AuthData:
+        """Parse the ``auth_data`` object of a request. Raises JsonDataException with a reason for each field."""
+        return parse_auth_data(json_msg)
+
+
+class Envelope(msgspec.Struct):
+    """The body of a request to a worker; ``payload`` is still the bytes that were sent."""
+
+    auth_data: AuthData
+    payload: msgspec.Raw
+    session_id: str | None = None
+
+
+class SessionSpec(msgspec.Struct):
+    """Payload of ``/session/create``; ``lifetime`` in s."""
+
+    lifetime: Number = 60
+    on_close_route: str | None = None
+    on_close_payload: Any = None
+
+
+class SessionQuery(msgspec.Struct):
+    """Body of ``/session/get``, ``/session/health`` and ``/session/end``."""
+
+    session_id: str
+    session_auth: dict[str, Any]
+
+
+class StatusReport(msgspec.Struct, kw_only=True):
+    """Body of ``POST /worker_status/`` as a worker of ours sends it. Workload is in the worker's unit."""
+
+    id: int
+    mtoken: str
+    version: str
+    loadtime: float  # s from start to ready, 0.0 until ready
+    new_load: float  # admitted less cancelled since the last delivered report
+    cur_load: float  # in flight
+    rej_load: float  # rejected since the last delivered report
+    max_perf: float  # workload/s
+    cur_perf: float  # served since the last delivered report
+    error_msg: str
+    num_requests_working: int
+    num_requests_recieved: int
+    working_request_idxs: list[int]
+    additional_disk_usage: float  # GB since the last delivered report
+    disk_usage: float  # GB
+    url: str
+    cur_capacity: float = 0
+    max_capacity: float = 0
+    state: str = ""  # ours: the readiness state, which an older engine ignores
+
+
+class WorkerStatus(msgspec.Struct, kw_only=True):
+    """The same message as an engine reads it: only ``id`` and ``mtoken`` are required."""
+
+    id: int
+    mtoken: str
+    version: str | None = None
+    loadtime: Number | None = None
+    new_load: Number | None = None
+    cur_load: Number | None = None
+    rej_load: Number | None = None
+    max_perf: Number | None = None
+    cur_perf: Number | None = None
+    error_msg: str | None = None
+    num_requests_working: int | None = None
+    num_requests_recieved: int | None = None
+    working_request_idxs: list[int] | None = None
+    additional_disk_usage: Number | None = None
+    disk_usage: Number | None = None
+    cur_capacity: Number | None = None
+    max_capacity: Number | None = None
+    url: str | None = None
+    state: str | None = None
+
+
+class FinishedRequest(msgspec.Struct):
+    """One line of ``/delete_requests/``; times in epoch s, null where a request never came that far."""
+
+    request_idx: int
+    success: bool
+    status: str  # Success, Error, Cancelled, Rejected
+    entered_queue_at: float | None = None
+    work_started_at: float | None = None
+    work_completed_at: float | None = None
+
+
+class DeleteRequests(msgspec.Struct):
+    """Body of ``POST /delete_requests/``."""
+
+    worker_id: int
+    mtoken: str
+    requests: list[FinishedRequest]
+
+
+class RouteRequest(msgspec.Struct):
+    """Body of ``POST /route/``; ``wait`` (s) is ours: hold the call until a worker is free."""
+
+    endpoint: str
+    api_key: str | None = None
+    cost: Number = 0
+    request_idx: int | None = None
+    replay_timeout: Number | None = None
+    wait: Number | None = None
+
+
+class RouteAnswer(msgspec.Struct, kw_only=True, rename={"request_uuid": "__request_id"}):
+    """Answer of ``/route/`` when a worker is available; its fields are the ``auth_data`` of the request."""
+
+    endpoint: str
+    url: str
+    cost: Number
+    reqnum: int
+    request_idx: int
+    signature: str
+    request_uuid: str
+
+
+_T = TypeVar("_T")
+_envelope = msgspec.json.Decoder(Envelope)
+_object = msgspec.json.Decoder(dict[str, Any])
+dump: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+
+
+def decode_object(body: bytes | memoryview) -> dict[str, Any]:
+    """JSON bytes to a dict. Raises InvalidJson for anything that is not one JSON object."""
+    try:
+        return _object.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidJson(_not_an_object(str(error))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidJson() from None
+
+
+def _not_an_object(error: str) -> str:
+    return "invalid JSON: a number is out of range" if "range" in error else "invalid JSON: expected an object"
+
+
+def parse(body: bytes | memoryview, type_: type[_T]) -> _T:
+    """JSON bytes to a message. Raises InvalidJson, or JsonDataException naming each field that is wrong."""
+    return type_(**read_fields(decode_object(body), type_))
+
+
+def parse_auth_data(message: Any) -> AuthData:
+    """The ``auth_data`` object of a request. Raises JsonDataException with a reason for each field."""
+    if not isinstance(message, dict):
+        raise JsonDataException({"auth_data": "expected object"})
+    auth_data = AuthData(**read_fields(cast("dict[str, Any]", message), AuthData))
+    if not cost_is_valid(auth_data):
+        raise JsonDataException({"cost": "must be a finite number, 0 or more"})
+    return auth_data
+
+
+def cost_is_valid(auth_data: AuthData) -> bool:
+    """Whether the claimed cost is a finite number, 0 or more."""
+    return 0 <= auth_data.cost < math.inf
+
+
+def parse_envelope(body: bytes | memoryview) -> Envelope | None:
+    """A well-formed envelope with its payload left as bytes.
+
+    None when a field is missing or wrong: then decode_object() and parse_auth_data() find out which. Raises
+    InvalidJson.
+    """
+    try:
+        envelope = _envelope.decode(body)
+    except msgspec.ValidationError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidJson() from None
+    return envelope if cost_is_valid(envelope.auth_data) else None
+
+
+def dump_auth_header(auth_data: AuthData) -> str:
+    """The value of ``X-Auth-Data``: base64url of the auth_data's JSON."""
+    return base64.urlsafe_b64encode(dump(auth_data)).decode()
+
+
+def parse_auth_header(value: str) -> AuthData:
+    """Parse ``X-Auth-Data``. Raises JsonDataException."""
+    try:
+        body = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
+        message = decode_object(body)
+    except (binascii.Error, ValueError, InvalidJson):
+        raise JsonDataException({"X-Auth-Data": "expected base64url of a JSON object"}) from None
+    try:
+        return parse_auth_data(message)
+    except JsonDataException as error:
+        raise JsonDataException({"X-Auth-Data": error.message}) from None
