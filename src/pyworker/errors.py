@@ -14,14 +14,20 @@ from typing import Any, ClassVar
 __all__ = [
     "AuthenticationFailed",
     "BadPath",
+    "BadRequest",
     "BenchmarkFailed",
     "BodyTooLarge",
+    "CallFailed",
     "ConfigurationError",
+    "EngineRefused",
+    "EngineUnreachable",
     "HandlerFailed",
     "InvalidJson",
     "JsonDataException",
     "ModelFailed",
     "ModelUnreachable",
+    "NoAnswerInTime",
+    "NotFound",
     "NotReady",
     "PyWorkerError",
     "QueueFull",
@@ -32,6 +38,9 @@ __all__ = [
     "TicketOvertaken",
     "TooManySessions",
     "UnsupportedMedia",
+    "WorkerUnreachable",
+    "WrongKey",
+    "WrongToken",
 ]
 
 
@@ -125,6 +134,10 @@ class AuthenticationFailed(PyWorkerError):
 
     status = 401
 
+    def __init__(self, detail: str = "") -> None:
+        super().__init__()
+        self.detail = detail  # for the log; the caller is told the same whatever it was
+
 
 class TicketOvertaken(PyWorkerError):
     """The ticket has expired or was used: ask the engine's /route/ again."""
@@ -203,3 +216,57 @@ class HandlerFailed(PyWorkerError):
     """The worker's own code failed on this request; its log has the trace."""
 
     status = 500
+
+
+# --- the engine's answers -------------------------------------------------------------------------
+
+
+class WrongKey(PyWorkerError):
+    """The API key is missing or wrong: send it as Authorization: Bearer, as api_key in the body, or in the query."""
+
+    status = 401
+
+
+class WrongToken(PyWorkerError):
+    """This mtoken is not known to the engine: issue one with `pyworker worker token` and set it as MASTER_TOKEN."""
+
+    status = 401
+
+
+class BadRequest(PyWorkerError):
+    """The call's arguments are wrong; the message says which."""
+
+    status = 400
+
+
+class NotFound(PyWorkerError):
+    """There is nothing under this address; the message says what was looked for."""
+
+    status = 404
+
+
+# --- a client's call ------------------------------------------------------------------------------
+
+
+class CallFailed(PyWorkerError):
+    """The call got no answer from a worker; the message says why."""
+
+
+class EngineUnreachable(CallFailed):
+    """The engine does not accept connections: start one with `pyworker engine`, or name another with --engine."""
+
+
+class EngineRefused(CallFailed):
+    """The engine refused the call; the message is its own."""
+
+    def __init__(self, message: str | None = None, *, status: int = 500) -> None:
+        super().__init__(message)
+        self.answered_status = status
+
+
+class NoAnswerInTime(CallFailed):
+    """No worker answered before the call's deadline."""
+
+
+class WorkerUnreachable(CallFailed):
+    """The connection to the worker broke before its answer was complete."""

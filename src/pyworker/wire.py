@@ -21,6 +21,8 @@ from pyworker.fields import read_fields
 __all__ = [
     "AuthData",
     "DeleteRequests",
+    "EndpointInfo",
+    "EndpointQuery",
     "Envelope",
     "FinishedRequest",
     "RouteAnswer",
@@ -28,6 +30,10 @@ __all__ = [
     "SessionQuery",
     "SessionSpec",
     "StatusReport",
+    "TokenAnswer",
+    "TokenRequest",
+    "WaitingAnswer",
+    "WorkerInfo",
     "WorkerStatus",
     "cost_is_valid",
     "decode_object",
@@ -37,6 +43,7 @@ __all__ = [
     "parse_auth_data",
     "parse_auth_header",
     "parse_envelope",
+    "parse_route_answer",
 ]
 
 Number = int | float
@@ -172,7 +179,85 @@ class RouteAnswer(msgspec.Struct, kw_only=True, rename={"request_uuid": "__reque
     reqnum: int
     request_idx: int
     signature: str
-    request_uuid: str
+    request_uuid: str = ""
+
+
+class WaitingAnswer(msgspec.Struct, kw_only=True, rename={"request_uuid": "__request_id"}):
+    """Answer of ``/route/`` when no worker is available yet: no ``url``; ask again with this ``request_idx``."""
+
+    endpoint: str
+    status: str | dict[str, int] = ""  # in words, or how many workers are in which state
+    request_idx: int = 0
+    request_uuid: str = ""
+
+
+class EndpointQuery(msgspec.Struct):
+    """Body of ``POST /get_endpoint_workers/``."""
+
+    id: int
+    api_key: str | None = None
+
+
+class EndpointInfo(msgspec.Struct, kw_only=True):
+    """An endpoint as the management calls list it; times in s, loads in workload/s."""
+
+    id: int
+    endpoint_name: str
+    api_key: str  # the endpoint's own key, which opens its /route/ only
+    created_at: float  # epoch s
+    max_queue_time: float
+    min_load: float = 1
+    min_cold_load: float = 0
+    target_util: float = 0.9
+    cold_mult: float = 3
+    cold_workers: int = 5
+    max_workers: int = 16
+    target_queue_time: float = 10
+    inactivity_timeout: float | None = None
+    endpoint_state: str = "active"
+    user_id: int = 0
+    auto_delete_in_seconds: float | None = None
+    auto_delete_due_24h: bool = False
+
+
+class WorkerInfo(msgspec.Struct, kw_only=True):
+    """A worker as ``/get_endpoint_workers/`` lists it; its numbers are never null."""
+
+    id: int
+    status: str
+    url: str
+    cur_load: float
+    new_load: float
+    cur_load_rolling_avg: float
+    cur_perf: float  # workload/s served over the last report interval
+    perf: float  # measured_perf * reliability
+    measured_perf: float  # workload/s
+    dlperf: float
+    reliability: float  # 0 to 1
+    reqs_working: int
+    disk_usage: float  # GB
+    loaded_at: float  # epoch s, 0.0 until ready
+    started_at: float  # epoch s
+
+
+class TokenRequest(msgspec.Struct):
+    """Body of ``POST /api/v0/worker_tokens/``; ``signature_scheme`` asks for RSA signatures instead of tickets."""
+
+    endpoint: str
+    api_key: str | None = None
+    signature_scheme: int | None = None
+    url: str | None = None  # the worker's address, when it is known before its first report
+    id: int | None = None
+
+
+class TokenAnswer(msgspec.Struct, kw_only=True):
+    """A new worker's secrets; the ticket key is base64url, null for a worker that gets RSA signatures."""
+
+    endpoint: str
+    mtoken: str
+    ticket_key: str | None
+    ticket_key_id: str | None
+    success: bool = True
 
 
 _T = TypeVar("_T")
@@ -246,3 +331,13 @@ def parse_auth_header(value: str) -> AuthData:
         return parse_auth_data(message)
     except JsonDataException as error:
         raise JsonDataException({"X-Auth-Data": error.message}) from None
+
+
+def parse_route_answer(body: bytes) -> RouteAnswer | WaitingAnswer:
+    """What an engine's ``/route/`` answered. Raises InvalidJson, or JsonDataException when a field is wrong."""
+    message = {name: value for name, value in decode_object(body).items() if value is not None}
+    type_ = RouteAnswer if "url" in message else WaitingAnswer
+    try:
+        return msgspec.convert(message, type_)
+    except msgspec.ValidationError as error:
+        raise JsonDataException({"route": str(error)}) from None

@@ -1,0 +1,58 @@
+"""Which addresses a worker may claim. Pure.
+
+The gateway will call them, so a worker must not point it anywhere it likes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from pyworker.errors import BadRequest
+
+__all__ = ["ANYWHERE", "Network", "check_worker_url", "host_of"]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+ANYWHERE: Final[tuple[Network, ...]] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+
+_LONGEST_URL = 256
+
+
+def check_worker_url(url: str, networks: Sequence[Network]) -> None:
+    """Raises BadRequest unless ``url`` is a plain ``http[s]://address[:port]`` inside one of the networks."""
+    parts = _split(url)
+    plain = parts.scheme in {"http", "https"} and parts.path in {"", "/"}
+    if not plain or parts.query or parts.fragment or "@" in parts.netloc or len(url) > _LONGEST_URL:
+        raise BadRequest(f"a worker's url is http[s]://address:port and nothing more, not {url[:_LONGEST_URL]!r}")
+    address = _address(parts.hostname or "")
+    if not any(address in network for network in networks):
+        raise BadRequest(f"the worker's address {address} is in none of the networks that this engine allows")
+
+
+def host_of(url: str) -> str:
+    """The host of a url that was checked."""
+    return urlsplit(url).hostname or ""
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises when it is not a port
+    except ValueError as error:
+        raise BadRequest(f"the worker's url cannot be read: {error}") from None
+    return parts
+
+
+def _address(host: str) -> _Address:
+    """The IP address; a name is not looked up, because what it means could change after the check."""
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        raise BadRequest(f"a worker's url holds an IP address (or localhost), not {host!r}") from None
+    if address.is_multicast or address.is_unspecified or address.is_link_local:
+        raise BadRequest(f"no worker can be at {address}")
+    return address

@@ -1,0 +1,78 @@
+"""Small things every call of the engine needs: its body, its key, and errors as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from pyworker.errors import InvalidJson, JsonDataException, PyWorkerError
+from pyworker.wire import dump
+
+__all__ = ["answer", "bearer", "errors_as_json", "key_in", "read_body"]
+
+log = logging.getLogger("pyworker.engine")
+
+BODY_PATIENCE_S: Final = 30.0
+_BEARER: Final = "bearer "
+
+
+def answer(message: Any, status: int = 200) -> web.Response:
+    """A JSON answer."""
+    return web.Response(body=dump(message), status=status, content_type="application/json")
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The whole body. Answers 413 above the app's limit, 408 when it does not come."""
+    try:
+        async with asyncio.timeout(BODY_PATIENCE_S):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout() from None
+
+
+def bearer(request: web.Request) -> str | None:
+    """The token of ``Authorization: Bearer``."""
+    value = request.headers.get("Authorization", "")
+    return value[len(_BEARER) :].strip() or None if value.lower().startswith(_BEARER) else None
+
+
+def key_in(request: web.Request, body_key: str | None = None) -> str | None:
+    """The API key: from the header, the body, or the query, in this order."""
+    return bearer(request) or body_key or request.query.get("api_key")
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error is ``{"success": false, "error": a word, "msg": what is wrong and what to do}``."""
+    try:
+        return await handler(request)
+    except (JsonDataException, InvalidJson) as error:
+        return _error(400, "bad_request", _reasons(error))
+    except PyWorkerError as error:
+        return _error(error.status, _word(type(error).__name__), str(error))
+    except web.HTTPException as error:
+        refused = _error(error.status, _word(error.reason), error.text or error.reason)
+        refused.headers.update({name: value for name, value in error.headers.items() if name == "Allow"})
+        return refused
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return _error(500, "internal_error", "the engine failed on this call; its log has the trace")
+
+
+def _error(status: int, word: str, text: str) -> web.Response:
+    return answer({"success": False, "error": word, "msg": text}, status)
+
+
+def _reasons(error: JsonDataException | InvalidJson) -> str:
+    return json.dumps(error.message) if isinstance(error, JsonDataException) else str(error)
+
+
+def _word(name: str) -> str:
+    """``WrongKey`` or ``Not Found`` as ``wrong_key``, ``not_found``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z]+", "_", name).lower()
