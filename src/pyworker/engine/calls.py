@@ -88,7 +88,7 @@ async def issue_token(request: web.Request) -> web.Response:
     mtoken = secrets.token_urlsafe(32)
     token = Token(endpoint, ticket_key, _scheme(query.signature_scheme), query.id, query.url)
     engine.registry.add_token(mtoken, token)
-    log.info("a worker token was issued for the endpoint %s", endpoint.name)
+    log.info("worker token issued", extra={"endpoint": endpoint.name})
     return answer(_token_answer(endpoint, mtoken, ticket_key))
 
 
@@ -104,7 +104,8 @@ async def worker_status(request: web.Request) -> web.Response:
     before = worker.state
     engine.dispatcher.report(worker, status, now_s)
     if worker.state != before:
-        log.info("worker %d at %s: %s -> %s", worker.id, worker.url or "no address", before, worker.state)
+        told = {"worker_id": worker.id, "url": worker.url, "before": before, "after": worker.state}
+        log.info("worker changed state", extra=told)
     engine.waiting.serve(worker.endpoint)
     return answer({"success": True})
 

@@ -107,7 +107,7 @@ class Engine:
 
 
 def _log_lost(worker: Worker) -> None:
-    log.warning("worker %d at %s is gone", worker.id, worker.url)
+    log.warning("worker is gone", extra={"worker_id": worker.id, "url": worker.url})
 
 
 def moment() -> Moment:

@@ -61,7 +61,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         refused.headers.update({name: value for name, value in error.headers.items() if name == "Allow"})
         return refused
     except Exception:
-        log.exception("%s %s failed", request.method, request.path)
+        log.exception("call failed", extra={"method": request.method, "path": request.path})
         return _error(500, "internal_error", "the engine failed on this call; its log has the trace")
 
 

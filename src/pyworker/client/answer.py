@@ -1,0 +1,57 @@
+"""A worker's answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+
+from pyworker.errors import WorkerUnreachable
+from pyworker.wire import RouteAnswer
+
+__all__ = ["Answer"]
+
+
+class Answer:
+    """Status and headers; the body may still be on its way and is read once, whole or as it comes."""
+
+    def __init__(self, response: aiohttp.ClientResponse, routed: RouteAnswer) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.worker_url = routed.url
+        self.request_idx = routed.request_idx
+        self._response = response
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises WorkerUnreachable when it breaks off."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, OSError) as error:
+            raise WorkerUnreachable(f"the worker at {self.worker_url} broke off its answer: {error}") from None
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """The body line by line, without line ends and empty lines, each as soon as it is complete."""
+        rest = b""
+        async for chunk in self.chunks():
+            *complete, rest = (rest + chunk).split(b"\n")
+            for line in complete:
+                if line.strip():
+                    yield line.strip()
+        if rest.strip():
+            yield rest.strip()
+
+    async def read(self) -> bytes:
+        """The whole body. Raises WorkerUnreachable when it breaks off."""
+        return b"".join([chunk async for chunk in self.chunks()])
+
+    async def json(self) -> Any:
+        """The body as JSON. Raises ValueError when it is none."""
+        return json.loads(await self.read())

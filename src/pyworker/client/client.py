@@ -1,0 +1,121 @@
+"""The client of an endpoint; see ``Client``."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Any, Final
+
+import aiohttp
+
+from pyworker.client.answer import Answer
+from pyworker.client.engine_calls import EngineCalls
+from pyworker.client.pursuit import Pursuit
+from pyworker.client.retry import ASK_AGAIN, read_retry_after
+from pyworker.errors import WorkerUnreachable
+from pyworker.wire import AuthData, RouteAnswer, dump
+from pyworker.worker.net import keep_alive
+
+__all__ = ["Client"]
+
+_JSON: Final = {"Content-Type": "application/json"}
+
+
+class Client:
+    """Calls endpoints through one engine; to be used with ``async with``.
+
+    ``api_key`` is the account's or the endpoint's. ``timeout_s`` is the time from a call to its answer's head, waiting
+    for a worker and all retries included. ``web_url`` is where the root certificate lies when not at the engine.
+    """
+
+    def __init__(self, engine_url: str, api_key: str, *, timeout_s: float = 600.0, web_url: str | None = None) -> None:
+        self._engine_url = engine_url.rstrip("/")
+        self._web_url = (web_url or engine_url).rstrip("/")
+        self._api_key = api_key
+        self._timeout_s = timeout_s
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Client:
+        http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),  # a full pool would wait without a word
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        self._http = await self._open.enter_async_context(http)
+        self._engine = EngineCalls(http, self._engine_url, self._web_url, self._api_key)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    @asynccontextmanager
+    async def call(
+        self, endpoint: str, route: str, payload: Mapping[str, Any], *, cost: float = 100.0
+    ) -> AsyncGenerator[Answer, None]:
+        """Send a request to a worker of ``endpoint`` and give its answer, whatever its status.
+
+        A worker that answers 408, 429 or 503, or does not accept connections, has not begun: then the engine is asked
+        again. Raises EngineUnreachable, EngineRefused, WorkerUnreachable, or NoAnswerInTime after ``timeout_s``.
+        """
+        pursuit = Pursuit(self._timeout_s)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                response, routed = await self._pursue(pursuit, endpoint, route, payload, cost)
+        except TimeoutError:
+            raise pursuit.overdue() from None
+        try:
+            yield Answer(response, routed)
+        finally:
+            response.close()
+
+    async def _pursue(
+        self, pursuit: Pursuit, endpoint: str, route: str, payload: Mapping[str, Any], cost: float
+    ) -> tuple[aiohttp.ClientResponse, RouteAnswer]:
+        while True:
+            routed = await self._engine.route(pursuit, endpoint, cost)
+            response = await self._send(routed, route, payload)
+            if response is not None and response.status not in ASK_AGAIN:
+                return response, routed
+            pursuit.reason = f"the worker at {routed.url} " + _obstacle(response)
+            wait_s = pursuit.next_attempt_s(response and read_retry_after(response.headers.get("Retry-After")))
+            if wait_s is None and response is not None:
+                return response, routed
+            if wait_s is None:
+                raise pursuit.overdue()
+            if response is not None:
+                response.close()
+            await asyncio.sleep(wait_s)
+
+    async def _send(self, routed: RouteAnswer, route: str, payload: Mapping[str, Any]) -> aiohttp.ClientResponse | None:
+        """The worker's answer; None when it does not accept connections. Raises WorkerUnreachable."""
+        envelope = dump({"auth_data": _auth_data(routed), "payload": payload, "session_id": None})
+        tls = await self._engine.worker_tls() if routed.url.startswith("https:") else True
+        url = routed.url.rstrip("/") + "/" + route.lstrip("/")
+        try:
+            return await self._http.post(url, data=envelope, headers=_JSON, ssl=tls, allow_redirects=False)
+        except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
+            raise WorkerUnreachable(f"the worker at {routed.url} has no certificate of the engine's: {error}") from None
+        except aiohttp.ClientConnectorError:
+            return None
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise WorkerUnreachable(f"the worker at {routed.url} gave no answer: {error}") from None
+
+
+def _socket(address: Any) -> socket.socket:
+    """A socket that is probed while the model works and nothing is sent, so that no network cuts it."""
+    family, kind, protocol, _, _ = address
+    sock = socket.socket(family, kind, protocol)
+    keep_alive(sock)
+    return sock
+
+
+def _obstacle(response: aiohttp.ClientResponse | None) -> str:
+    return "does not accept connections" if response is None else f"answers {response.status}"
+
+
+def _auth_data(routed: RouteAnswer) -> AuthData:
+    return AuthData(routed.cost, routed.endpoint, routed.reqnum, routed.url, routed.signature, routed.request_idx)

@@ -1,0 +1,47 @@
+"""One call on its way to an answer."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from pyworker.client.retry import poll_after_s, retry_after_s
+from pyworker.errors import NoAnswerInTime
+
+__all__ = ["Pursuit"]
+
+
+class Pursuit:
+    """A call's deadline, its index at the engine, and what stood in its way last."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.request_idx = 0
+        self.reason = "the engine has not answered yet"
+        self._timeout_s = timeout_s
+        self._deadline_s = time.monotonic() + timeout_s
+        self._attempts = 0
+        self._polls = 0
+
+    @property
+    def left_s(self) -> float:
+        """Time until the deadline."""
+        return self._deadline_s - time.monotonic()
+
+    def next_poll_s(self) -> float:
+        """How long to wait before asking the engine again."""
+        self._polls += 1
+        return poll_after_s(self._polls, _chance())
+
+    def next_attempt_s(self, asked_s: float | None) -> float | None:
+        """How long to wait before trying another worker, ``asked_s`` being its Retry-After; None: there is no time."""
+        self._attempts += 1
+        self._polls = 0
+        return retry_after_s(self._attempts, _chance(), asked_s=asked_s, left_s=self.left_s)
+
+    def overdue(self) -> NoAnswerInTime:
+        """The error that says so."""
+        return NoAnswerInTime(f"no worker answered within {self._timeout_s:g} s; the last obstacle: {self.reason}")
+
+
+def _chance() -> float:
+    return random.random()  # noqa: S311 - it spreads clients out, and keeps no secret
