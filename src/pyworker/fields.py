@@ -10,13 +10,13 @@ import functools
 import re
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from pyworker.errors import JsonDataException
 
-__all__ = ["read_fields"]
+__all__ = ["MISSING_PARAMETER", "read_fields", "read_part"]
 
 MISSING_PARAMETER = "missing parameter"
 
@@ -65,6 +65,24 @@ def read_fields(message: Mapping[str, Any], cls: type[Any]) -> dict[str, Any]:
     return values
 
 
+_Part = TypeVar("_Part")
+
+
+def read_part(
+    message: Mapping[str, Any], name: str, read: Callable[[dict[str, Any]], _Part], problems: dict[str, Any]
+) -> _Part | None:
+    """An object inside a JSON object, parsed by ``read``; None with what is wrong noted under its name."""
+    value = message.get(name)
+    if not isinstance(value, dict):
+        problems[name] = MISSING_PARAMETER if value is None else "expected object"
+        return None
+    try:
+        return read(cast("dict[str, Any]", value))
+    except JsonDataException as error:
+        problems[name] = error.message
+        return None
+
+
 @functools.cache
 def _fields(cls: type[Any]) -> tuple[_Field, ...]:
     hints = _hints(cls)
@@ -85,7 +103,7 @@ def _names(cls: type[Any]) -> list[tuple[str, bool]]:
 def _hints(cls: type[Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(cls)
-    except Exception:  # an annotation that cannot be evaluated here is not checked
+    except Exception:  # noqa: BLE001 - an annotation that cannot be evaluated here is not checked
         return {}
 
 

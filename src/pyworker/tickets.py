@@ -2,11 +2,11 @@
 
 Pure: keys, time and nonces are arguments.
 
-*RSA* (the wire, section 4): PKCS#1 v1.5 with SHA-256 over ``json.dumps(message, indent=4)``, base64. Schemes 1 and 3 sign the
-whole claim, scheme 4 the worker's url alone.
+*RSA* (the wire, section 4): PKCS#1 v1.5 with SHA-256 over ``json.dumps(message, indent=4)``, base64. Schemes 1 and 3
+sign the whole claim, scheme 4 the worker's url alone.
 
-*Tickets* (the wire, section 4.1): base64url of ``version | issued_ms | expires_ms | nonce | key id | MAC``, the MAC being
-HMAC-SHA256 over all that stands before it and the claims (url, endpoint, cost, reqnum, request_idx).
+*Tickets* (the wire, section 4.1): base64url of ``version | issued_ms | expires_ms | nonce | key id | MAC``, the MAC
+being HMAC-SHA256 over all that stands before it and the claims (url, endpoint, cost, reqnum, request_idx).
 """
 
 from __future__ import annotations
@@ -147,9 +147,9 @@ def read_ticket(signature: str, claims: AuthData, keys: Mapping[str, TicketKey])
         key = keys[head[_HEAD.size :].decode()]
         expected = _mac(key.secret, head, claims)
     except (binascii.Error, ValueError, struct.error, KeyError, OverflowError):
-        raise AuthenticationFailed() from None
+        raise AuthenticationFailed("the signature is not a ticket of a key that this worker has") from None
     if version != _VERSION or len(mac) != _MAC_BYTES or not hmac.compare_digest(mac, expected):
-        raise AuthenticationFailed()
+        raise AuthenticationFailed("the ticket's MAC does not hold for these claims")
     return Ticket(issued_ms / 1000, expires_ms / 1000, nonce)
 
 

@@ -320,15 +320,17 @@ def dump_auth_header(auth_data: AuthData) -> str:
     return base64.urlsafe_b64encode(dump(auth_data)).decode()
 
 
-def parse_auth_header(value: str) -> AuthData:
-    """Parse ``X-Auth-Data``. Raises JsonDataException."""
+def parse_auth_header(value: str) -> tuple[AuthData, str | None]:
+    """Parse ``X-Auth-Data``; the session id is beside the claims when there is one. Raises JsonDataException."""
     try:
-        body = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
-        message = decode_object(body)
+        message = decode_object(base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, InvalidJson):
         raise JsonDataException({"X-Auth-Data": "expected base64url of a JSON object"}) from None
+    session_id = message.get("session_id")
+    if not isinstance(session_id, str | None):
+        raise JsonDataException({"X-Auth-Data": {"session_id": "expected string"}})
     try:
-        return parse_auth_data(message)
+        return parse_auth_data(message), session_id
     except JsonDataException as error:
         raise JsonDataException({"X-Auth-Data": error.message}) from None
 

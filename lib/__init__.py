@@ -1,0 +1,1 @@
+"""The import paths of the extension guide: re-exports, nothing else."""

@@ -1,0 +1,155 @@
+"""The Backend: collects what a worker's author says about the model server and its handlers. Does no I/O."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp import web
+
+from pyworker.api import EndpointHandler, LogAction
+from pyworker.author_metrics import Metrics
+from pyworker.errors import ConfigurationError, NotReady
+from pyworker.handlers import PassThroughHandler
+from pyworker.names import refuse_unknown
+
+__all__ = ["Backend", "Handler", "Mount", "Running"]
+
+Handler = EndpointHandler[Any] | PassThroughHandler
+AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Running(Protocol):
+    """What a Backend offers its author while its server runs."""
+
+    @property
+    def session(self) -> aiohttp.ClientSession: ...
+    @property
+    def metrics(self) -> Metrics: ...
+    def backend_errored(self, msg: str) -> None: ...
+
+
+class Mount:
+    """A handler and, while the server runs, what answers for it."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+        self.answer: AiohttpHandler | None = None
+
+
+class Backend:
+    """A model server and how to stand before it.
+
+    Args:
+        model_server_url: ``http[s]://host:port[/path]``.
+        model_log_file: the model server's log; None: readiness comes from its health URL or port.
+        allow_parallel_requests: False: the model takes one request at a time.
+        benchmark_handler: whose requests measure the capacity; None: it is learned from the requests served.
+        log_actions: what lines of the log mean that contain a string.
+        max_wait_time: s; for handlers whose ``max_queue_time`` is None.
+        healthcheck_url: path or absolute URL; before the handlers' ``healthcheck_endpoint``.
+        max_sessions: open sessions at once, None or 0 for no limit.
+        lifecycle: an async context manager entered before the worker can become ready.
+        fixed_throughput: the capacity in workload/s; no benchmark is run.
+        readiness: "log" or "health"; by default "log" when there is a log file.
+        unsecured, report_addr, mtoken: instead of what the environment says.
+        version: what reports call this worker.
+
+    Raises ConfigurationError for what cannot work, naming the argument.
+    """
+
+    def __init__(  # noqa: PLR0913 - the contract
+        self,
+        model_server_url: str = "",
+        model_log_file: str | None = None,
+        allow_parallel_requests: bool = False,
+        benchmark_handler: Handler | None = None,
+        log_actions: Sequence[tuple[LogAction, str]] = (),
+        *,
+        max_wait_time: float | None = None,
+        healthcheck_url: str | None = None,
+        max_sessions: int | None = None,
+        lifecycle: Any = None,
+        fixed_throughput: float | None = None,
+        readiness: Literal["log", "health"] | None = None,
+        unsecured: bool | None = None,
+        report_addr: str | None = None,
+        mtoken: str | None = None,
+        version: str = "",
+        **unknown: Any,
+    ) -> None:
+        refuse_unknown("Backend", unknown, list(inspect.signature(Backend).parameters)[:-1])
+        self.model_server_url = model_server_url.rstrip("/")
+        self.model_log_file = model_log_file
+        self.allow_parallel_requests = allow_parallel_requests
+        self.benchmark_handler = benchmark_handler
+        self.log_actions = [(LogAction(action), text) for action, text in log_actions]
+        self.max_wait_time = max_wait_time
+        self.healthcheck_url = healthcheck_url
+        self.max_sessions = max_sessions
+        self.lifecycle = lifecycle
+        self.fixed_throughput = fixed_throughput
+        self.readiness: Literal["log", "health"] = readiness or ("log" if model_log_file else "health")
+        self.unsecured = unsecured
+        self.report_addr = report_addr
+        self.mtoken = mtoken
+        self.version = version
+        self.mounts: list[Mount] = []
+        self.running: Running | None = None
+        self._check()
+
+    def _check(self) -> None:
+        parts = urlsplit(self.model_server_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ConfigurationError(
+                f"Backend's model_server_url is {self.model_server_url!r}; give an address like http://127.0.0.1:5001"
+            )
+        if self.readiness == "log" and not self.model_log_file:
+            raise ConfigurationError('Backend(readiness="log") needs model_log_file, the path of the model\'s log')
+        for _, text in self.log_actions:
+            if not text:
+                raise ConfigurationError("a log action's text is empty: it would match every line")
+        if self.fixed_throughput is not None and not self.fixed_throughput > 0:
+            raise ConfigurationError("Backend's fixed_throughput must be above 0 workload/s")
+
+    def create_handler(self, handler: Handler) -> AiohttpHandler:
+        """An aiohttp handler, for ``web.post(path, ...)`` and the like."""
+        mount = Mount(handler)
+        self.mounts.append(mount)
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if mount.answer is None:
+                raise NotReady()
+            return await mount.answer(request)
+
+        return handle
+
+    def routes(self, *handlers: Handler) -> list[web.RouteDef]:
+        """Routes for handlers at their own endpoints and methods."""
+        return [
+            web.route(method, handler.endpoint, self.create_handler(handler))
+            for handler in handlers
+            for method in handler.methods
+        ]
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The HTTP client to the model server; relative paths are its. Only while the server runs."""
+        return self._while_running().session
+
+    @property
+    def metrics(self) -> Metrics:
+        """The worker's numbers. Only while the server runs."""
+        return self._while_running().metrics
+
+    def backend_errored(self, msg: str) -> None:
+        """Say that the model has failed: the engine is told, and requests get 503 until it is well again."""
+        self._while_running().backend_errored(msg)
+
+    def _while_running(self) -> Running:
+        if self.running is None:
+            raise ConfigurationError("this is there only while the server runs: use it inside a handler")
+        return self.running

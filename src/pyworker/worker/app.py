@@ -1,0 +1,93 @@
+"""The aiohttp application of a worker, and the one place where exceptions become answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+
+from aiohttp import web
+
+from pyworker.errors import AuthenticationFailed, PyWorkerError
+from pyworker.worker.inside import json_response
+
+__all__ = ["SlowStarters", "make_app"]
+
+log = logging.getLogger("pyworker.app")
+
+FIRST_REQUEST_S = 20.0
+
+Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[..., Awaitable[web.StreamResponse]]
+
+
+class SlowStarters:
+    """Connections that have not sent the head of a request yet; they get FIRST_REQUEST_S, then they are closed."""
+
+    def __init__(self) -> None:
+        self._since_s: dict[asyncio.BaseProtocol, float] = {}
+
+    def watched(self, protocol: web.RequestHandler) -> web.RequestHandler:
+        """A new connection's protocol."""
+        self._since_s[protocol] = time.monotonic()
+        return protocol
+
+    def has_asked(self, protocol: asyncio.BaseProtocol) -> None:
+        """Its first request is there."""
+        self._since_s.pop(protocol, None)
+
+    async def close_forever(self) -> None:
+        """Until cancelled: close those whose time is up."""
+        while True:
+            await asyncio.sleep(1.0)
+            late_s = time.monotonic() - FIRST_REQUEST_S
+            for protocol in [one for one, since_s in self._since_s.items() if since_s < late_s]:
+                del self._since_s[protocol]
+                if isinstance(protocol, web.RequestHandler):
+                    protocol.force_close()
+
+
+def make_app(routes: Iterable[web.AbstractRouteDef], *, max_body_bytes: int, starters: SlowStarters) -> web.Application:
+    """An application whose every error is JSON with a reason."""
+    app = web.Application(client_max_size=max_body_bytes, middlewares=[_answer_errors(starters)])
+    app.add_routes(routes)
+    return app
+
+
+def _answer_errors(starters: SlowStarters) -> Middleware:
+    @web.middleware
+    async def answer_errors(request: web.Request, handler: Answerer) -> web.StreamResponse:
+        starters.has_asked(request.protocol)
+        try:
+            return await handler(request)
+        except PyWorkerError as error:
+            return _answer(request, error)
+        except web.HTTPException as error:
+            return _as_json(error)
+        except ConnectionError:
+            raise  # the client has gone: nobody to answer
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            return json_response({"error": "the worker failed on this request; its log has the trace"}, 500)
+
+    return answer_errors
+
+
+def _answer(request: web.Request, error: PyWorkerError) -> web.Response:
+    if isinstance(error, AuthenticationFailed):
+        log.warning("refused %s %s: %s", request.method, request.path, error.detail)
+    elif error.status >= 500:
+        log.warning("%s %s: %d %s", request.method, request.path, error.status, error)
+    response = json_response(error.body(), error.status, error.headers())
+    if not request.content.is_eof():  # the rest of a body that nobody reads
+        response.force_close()
+    return response
+
+
+def _as_json(error: web.HTTPException) -> web.Response:
+    """aiohttp's own answers (404, 405) and those an author raises; what is no plain text stays as it is."""
+    if error.status < 400 or error.content_type != "text/plain":
+        raise error
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+    return json_response({"error": error.text}, error.status, headers)

@@ -1,0 +1,163 @@
+"""The route of a handler written by subclass: JSON decoded to its payload, its author makes the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+import aiohttp
+from aiohttp import web
+
+from pyworker.api import ApiPayload, EndpointHandler
+from pyworker.errors import (
+    BenchmarkFailed,
+    HandlerFailed,
+    JsonDataException,
+    ModelFailed,
+    ModelUnreachable,
+    UnsupportedMedia,
+)
+from pyworker.wire import decode_object, dump, parse_envelope
+from pyworker.worker import multipart
+from pyworker.worker.core.benchmark import Plan
+from pyworker.worker.core.ledger import Lane
+from pyworker.worker.headers import REWRITTEN, request_headers
+from pyworker.worker.model_session import ModelSession
+from pyworker.worker.routes import JSON_HEADERS, Call, Probe, ReadBody, Reply, Route, explain_envelope
+from pyworker.worker.upstream import RawHeaders
+
+__all__ = ["AuthoredRoute"]
+
+log = logging.getLogger("pyworker.handler")
+
+
+class AuthoredRoute(Route):
+    """A handler written by subclass: JSON decoded to its payload, its author makes the answer."""
+
+    def __init__(
+        self, handler: EndpointHandler[Any], lane: Lane, max_wait_s: float | None, session: ModelSession
+    ) -> None:
+        super().__init__(handler.endpoint, lane, max_wait_s)
+        self.handler = handler
+        self._session = session
+        self._payload_cls = cast("type[ApiPayload]", handler.payload_cls())
+
+    def parse_envelope(self, body: bytes) -> Call:
+        if not self.handler.parses_requests_itself:
+            envelope = parse_envelope(body)
+            if envelope is not None:
+                payload = decode_object(memoryview(envelope.payload))
+                return Call(envelope.auth_data, envelope.session_id, self._payload(payload, inside="payload"))
+        message = decode_object(body)
+        if not (isinstance(message.get("auth_data"), dict) and isinstance(message.get("payload"), dict)):
+            explain_envelope(message)  # an author's parser may count on both being there
+        parts = self._by_author(self.handler.get_data_from_request, message)
+        auth_data, payload, session_id = (*parts, None) if len(parts) == 2 else parts
+        return Call(auth_data, session_id, payload)
+
+    async def read_plain(self, request: web.Request, read: ReadBody) -> Call:
+        if not request.body_exists:
+            return Call(None, None, self._payload(dict(request.query)))
+        if request.content_type != "application/json":
+            raise UnsupportedMedia()
+        return Call(None, None, self._payload(decode_object(await read())))
+
+    def _payload(self, message: dict[str, Any], inside: str | None = None) -> ApiPayload:
+        try:
+            return self._by_author(self._payload_cls.from_json_msg, message)
+        except JsonDataException as error:
+            if inside is None:
+                raise
+            raise JsonDataException({inside: error.message}) from None
+
+    def _by_author(self, parse: Callable[[dict[str, Any]], Any], message: dict[str, Any]) -> Any:
+        """Call the author's parser: what it does not like is the client's fault, any other exception is ours."""
+        try:
+            return parse(message)
+        except JsonDataException:
+            raise
+        except ValueError as error:
+            raise JsonDataException({"error": str(error)}) from None
+        except Exception:
+            log.exception("parsing a request for %s failed", self.endpoint)
+            raise HandlerFailed() from None
+
+    def count_workload(self, call: Call) -> float:
+        return call.payload.count_workload()
+
+    async def exchange(self, request: web.Request, call: Call) -> Reply:
+        if self.handler.remote_function is not None:
+            return await self._call_function(call)
+        headers = request_headers(request.raw_headers, without=REWRITTEN | {b"accept-encoding"})
+        async with await self.send(request.method, self.target(request), call.payload, headers) as model_response:
+            call.on_head()
+            try:
+                response = await self.handler.generate_client_response(request, model_response)
+            except (ConnectionError, web.HTTPException):  # the client has gone; the author answers by an exception
+                raise
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise ModelFailed(f"the model server broke off its answer: {type(error).__name__}") from None
+            except Exception:
+                log.exception("generate_client_response of %s failed", self.endpoint)
+                raise HandlerFailed() from None
+            return Reply(response, model_response.status < 400 and response.status < 400)
+
+    async def send(
+        self, method: str, target: str, payload: ApiPayload, headers: RawHeaders = ()
+    ) -> aiohttp.ClientResponse:
+        """The payload to the model server, as JSON or as a form.
+
+        Raises ModelUnreachable, ModelFailed, HandlerFailed.
+        """
+        try:
+            make_form = getattr(type(payload), "generate_payload_multipart", None)
+            fields = make_form(payload) if make_form is not None else None
+            data: Any = dump(self.handler.generate_payload_json(payload)) if fields is None else multipart.form(fields)
+        except Exception:
+            log.exception("making the model's request for %s failed", self.endpoint)
+            raise HandlerFailed() from None
+        return await self._session.send(method, target, data, [*headers, *(JSON_HEADERS if fields is None else ())])
+
+    async def _call_function(self, call: Call) -> Reply:
+        try:
+            result = await self.handler.call_remote_dispatch_function(self.handler.generate_payload_json(call.payload))
+            body = dump({"result": result})
+        except Exception:
+            log.exception("the remote function of %s failed", self.endpoint)
+            raise HandlerFailed() from None
+        return Reply(web.Response(body=body, content_type="application/json"), succeeded=True)
+
+    @property
+    def plan(self) -> Plan | None:
+        handler = self.handler
+        if not handler.has_benchmark:
+            return None
+        return Plan(handler.benchmark_runs, self.at_once(handler.concurrency), handler.do_warmup_benchmark)
+
+    @property
+    def sources(self) -> list[object]:
+        return [self.handler, type(self.handler), self._payload_cls, self.handler.remote_function]
+
+    async def probe(self) -> Probe:
+        workload, payload = await asyncio.to_thread(self._make_benchmark_payload)
+        try:
+            if self.handler.remote_function is not None:
+                await self._call_function(Call(None, None, payload))
+                return Probe(workload)
+            async with await self.send("POST", self.endpoint, payload) as model_response:
+                await model_response.read()
+        except (aiohttp.ClientError, ModelUnreachable, ModelFailed, HandlerFailed) as error:
+            return Probe(0.0, str(error) or type(error).__name__)
+        status = model_response.status
+        return Probe(workload, "" if 200 <= status < 300 else f"the model server answered {status}")
+
+    def _make_benchmark_payload(self) -> tuple[float, ApiPayload]:
+        name = type(self.handler).__name__
+        try:
+            payload: ApiPayload = self.handler.make_benchmark_payload()
+            return float(payload.count_workload()), payload
+        except Exception as error:
+            log.exception("%s.make_benchmark_payload failed", name)
+            raise BenchmarkFailed(f"{name}.make_benchmark_payload raised {type(error).__name__}: {error}") from None

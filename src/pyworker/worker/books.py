@@ -1,0 +1,140 @@
+"""The ledger with a clock: a request's turn in it, and what is learned when it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from pyworker.errors import QueueFull
+from pyworker.worker.core.capacity import LearnedCapacity
+from pyworker.worker.core.ledger import Entry, Lane, Ledger, Outcome, State
+from pyworker.worker.core.status import Outbox, finished
+from pyworker.worker.metrics import Timings
+
+__all__ = ["Books", "Turn"]
+
+
+class Books:
+    """Ledger, finished requests for the engine, timings, and the capacity while no benchmark gives it."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.outbox = Outbox()
+        self.timings = Timings()
+        self.version = 0  # goes up with every change, so that a report knows there is news
+        self._learned: LearnedCapacity | None = None
+        self._settled = asyncio.Event()
+
+    async def settled_or(self, timeout_s: float) -> None:
+        """Until a request is settled, or for so long."""
+        self._settled.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._settled.wait()
+
+    def set_capacity(self, per_s: float) -> None:
+        """The benchmark's result, or the author's word (workload/s)."""
+        self.ledger.capacity_per_s, self.ledger.ramp, self._learned = per_s, None, None
+        self.version += 1
+
+    def learn_capacity(self) -> None:
+        """No benchmark: start with one request at a time and learn from those served."""
+        if self._learned is None and self.ledger.capacity_per_s == 0.0:
+            self._learned, self.ledger.ramp = LearnedCapacity(), 1
+
+    def turn(
+        self, lane: Lane, workload: float, *, max_wait_s: float | None, request_idx: int, in_session: bool
+    ) -> Turn:
+        """Book a request. Raises QueueFull. Use the Turn in ``async with``: inside, it works."""
+        turn = Turn(self, max_wait_s)
+        turn.entry = self.ledger.admit(
+            lane,
+            workload,
+            time.monotonic(),
+            wake=turn.wake,
+            max_wait_s=max_wait_s,
+            request_idx=request_idx,
+            in_session=in_session,
+        )
+        self.version += 1
+        return turn
+
+    def settle(self, entry: Entry, outcome: Outcome) -> None:
+        """End a request: wake whose turn has come, tell the engine later, learn."""
+        now_s = time.monotonic()
+        working = entry.lane.working
+        for next_one in self.ledger.settle(entry, outcome, now_s):
+            next_one.wake()
+        self.version += 1
+        self._settled.set()
+        record = finished(entry)
+        if record is not None:
+            self.outbox.add(record)
+        if entry.started_s is not None:
+            self.timings.observe(queue_s=entry.started_s - entry.received_s, work_s=now_s - entry.started_s)
+            if self._learned is not None and outcome is Outcome.SERVED:
+                self.ledger.capacity_per_s = self._learned.add(entry.workload, now_s - entry.started_s, working)
+
+
+class Turn:
+    """One request from admission to settlement, whatever happens in between.
+
+    ``outcome`` is what to settle it as when the block ends well; an exception decides for itself.
+    """
+
+    entry: Entry
+
+    def __init__(self, books: Books, max_wait_s: float | None) -> None:
+        self.outcome = Outcome.ERRORED
+        self.client_gone: Callable[[], bool] = lambda: True
+        self._books = books
+        self._max_wait_s = max_wait_s
+        self._woken: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        """Its turn has come."""
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    def head_arrived(self) -> None:
+        """The model has begun to answer."""
+        if self.entry.started_s is not None:
+            self._books.timings.first_byte(time.monotonic() - self.entry.started_s)
+
+    async def __aenter__(self) -> Self:
+        if self.entry.state is State.WORKING:
+            return self
+        try:
+            await self._wait()
+        except BaseException as error:
+            self._books.settle(self.entry, self._outcome_of(error))
+            raise
+        return self
+
+    async def _wait(self) -> None:
+        """Raises QueueFull when the turn has not come within the limit."""
+        self._woken = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self._max_wait_s):
+                await self._woken
+        except TimeoutError:
+            if self.entry.state is State.WAITING:  # else its turn came in the very same moment
+                raise QueueFull(retry_after_s=self._books.ledger.expected_wait_s()) from None
+
+    async def __aexit__(
+        self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._books.settle(self.entry, self.outcome if error is None else self._outcome_of(error))
+
+    def _outcome_of(self, error: BaseException) -> Outcome:
+        if isinstance(error, QueueFull):
+            return Outcome.REJECTED
+        if isinstance(error, ConnectionError):
+            return Outcome.CANCELLED
+        if isinstance(error, asyncio.CancelledError) and self.client_gone():
+            return Outcome.CANCELLED
+        return Outcome.ERRORED

@@ -1,0 +1,107 @@
+"""Bodies of requests that nobody has vouched for yet: bounded each, bounded together, and not for ever.
+
+A body is read before its signature can be checked, since the signature is in it. What is held for such requests
+counts against one budget until they are authenticated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from pyworker.errors import BodyTooLarge, InvalidJson, SlowBody, UnsupportedMedia
+
+__all__ = ["Hold", "Intake"]
+
+FIRST_BYTES_S = 20.0  # a body may take this long, and then as long as SLOWEST_BYTES_PER_S allows
+SLOWEST_BYTES_PER_S = 16 * 1024
+RETRY_AFTER_S = 5
+_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+
+
+class Intake:
+    """The limits, and what is held now. Sizes in bytes."""
+
+    def __init__(self, *, max_body_bytes: int, max_held_bytes: int) -> None:
+        self.max_body_bytes = max_body_bytes
+        self.max_held_bytes = max_held_bytes
+        self.held_bytes = 0
+
+    def hold(self) -> Hold:
+        """For one request: ``with intake.hold() as hold: ... hold.read(request) ... authenticate``."""
+        return Hold(self)
+
+
+class Hold:
+    """One request's share of the budget; given back when the ``with`` block ends."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._intake.held_bytes -= self._bytes
+
+    async def read(self, request: web.Request) -> bytes:
+        """The whole body. Raises BodyTooLarge (also for a Content-Length, before a byte is read), SlowBody."""
+        announced = request.content_length or 0
+        self._check(announced)
+        content = request.content
+        if content.is_eof():  # it came with the head: the common case
+            return self._decoded(request, self._taken(content.read_nowait()))
+        pieces: list[bytes] = []
+        allowed_s = FIRST_BYTES_S + announced / SLOWEST_BYTES_PER_S
+        try:
+            async with asyncio.timeout(allowed_s) as deadline:
+                while piece := await content.readany():
+                    pieces.append(self._taken(piece))
+                    if not announced:
+                        deadline.reschedule(_later(deadline.when(), len(piece) / SLOWEST_BYTES_PER_S))
+        except TimeoutError:
+            raise SlowBody() from None
+        return self._decoded(request, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def _decoded(self, request: web.Request, body: bytes) -> bytes:
+        """The server leaves compressed bodies as they are (they may be passed on); an envelope is needed in clear."""
+        encoding = request.headers.get("Content-Encoding", "identity").lower()
+        if encoding == "identity":
+            return body
+        if encoding not in _WINDOW_BITS:
+            raise UnsupportedMedia(f"Content-Encoding {encoding!r} is not known; use gzip, deflate or none")
+        decompressor = zlib.decompressobj(_WINDOW_BITS[encoding])
+        try:
+            clear = decompressor.decompress(body, self._intake.max_body_bytes + 1)
+        except zlib.error:
+            raise InvalidJson(f"the body is not {encoding}") from None
+        self._taken(clear)
+        if not decompressor.eof:
+            raise InvalidJson(f"the {encoding} body is cut off")
+        return clear
+
+    def _taken(self, piece: bytes) -> bytes:
+        self._check(len(piece))
+        self._bytes += len(piece)
+        self._intake.held_bytes += len(piece)
+        return piece
+
+    def _check(self, more_bytes: int) -> None:
+        intake = self._intake
+        if self._bytes + more_bytes > intake.max_body_bytes:
+            raise BodyTooLarge(f"the body is larger than {intake.max_body_bytes} bytes")
+        if intake.held_bytes + more_bytes > intake.max_held_bytes:
+            raise BodyTooLarge(
+                "too many large bodies are being received; try again in a moment", retry_after_s=RETRY_AFTER_S
+            )
+
+
+def _later(when_s: float | None, more_s: float) -> float | None:
+    return None if when_s is None else when_s + more_s

@@ -1,0 +1,46 @@
+"""A payload's ``generate_payload_multipart()`` dict as a multipart form.
+
+A ``(filename, bytes, content_type)`` tuple is a file part; a list repeats the field; None is left out; a dict or nested
+list goes as JSON text, a bool as ``true`` or ``false``. Bare bytes are a TypeError: a file needs a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from aiohttp import FormData
+
+from pyworker.wire import dump
+
+__all__ = ["form"]
+
+
+def form(fields: Mapping[str, Any]) -> FormData:
+    """The form to send. Raises TypeError naming a field that cannot be sent."""
+    data = FormData(default_to_multipart=True)
+    for name, value in fields.items():
+        values = cast("list[Any]", value) if isinstance(value, list) else [value]
+        for one in values:
+            _add(data, name, one)
+    return data
+
+
+def _add(data: FormData, name: str, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"multipart field {name!r} is bare bytes; give (filename, bytes, content_type)")
+    if isinstance(value, tuple):
+        filename, content, content_type = cast("tuple[str, bytes, str]", value)
+        data.add_field(name, content, filename=filename, content_type=content_type)
+        return
+    data.add_field(name, _text(value))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return dump(value).decode()
+    return str(value)

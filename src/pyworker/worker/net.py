@@ -1,0 +1,45 @@
+"""Sockets: listening, and TCP keep-alive so that a connection idle for half an hour of model work is not cut."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from pyworker.errors import ConfigurationError
+
+__all__ = ["keep_alive", "listen"]
+
+IDLE_S = 60
+INTERVAL_S = 15
+PROBES = 4
+BACKLOG = 1024
+
+
+def keep_alive(sock: Any) -> None:
+    """Probe after a minute of silence. Sockets accepted from a listening one inherit it."""
+    if sock is None or sock.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    idle = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)  # the latter on macOS
+    if idle is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, idle, IDLE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, INTERVAL_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free one. Raises ConfigurationError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keep_alive(sock)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error.strerror}; set WORKER_PORT to a free port"
+        ) from None
+    return sock

@@ -1,0 +1,96 @@
+"""The pass-through route: bytes in, bytes out, straight from socket to socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+from aiohttp import web
+
+from pyworker.errors import BenchmarkFailed, ModelFailed, ModelUnreachable
+from pyworker.handlers import PassThroughHandler
+from pyworker.wire import decode_object, dump, parse_envelope
+from pyworker.worker.core.benchmark import Plan
+from pyworker.worker.core.ledger import Lane
+from pyworker.worker.headers import REWRITTEN, query_without_key, request_headers
+from pyworker.worker.relay import relay
+from pyworker.worker.routes import JSON_HEADERS, Call, Probe, ReadBody, Reply, Route, explain_envelope
+from pyworker.worker.upstream import Body, ModelServer, RawHeaders
+
+__all__ = ["PassThroughRoute"]
+
+log = logging.getLogger("pyworker.handler")
+
+
+class PassThroughRoute(Route):
+    """Bytes in, bytes out."""
+
+    def __init__(self, handler: PassThroughHandler, lane: Lane, max_wait_s: float | None, model: ModelServer) -> None:
+        super().__init__(handler.endpoint, lane, max_wait_s)
+        self._handler = handler
+        self._model = model
+
+    def parse_envelope(self, body: bytes) -> Call:
+        envelope = parse_envelope(body)
+        if envelope is not None:
+            return Call(envelope.auth_data, envelope.session_id, envelope.payload)
+        auth_data, payload, session_id = explain_envelope(decode_object(body))
+        return Call(auth_data, session_id, msgspec.Raw(dump(payload)))
+
+    async def read_plain(self, request: web.Request, read: ReadBody) -> Call:  # noqa: ARG002
+        return Call(None, None, None)  # the body is not held: it streams through
+
+    def count_workload(self, call: Call) -> float:
+        calculator = self._handler.workload_calculator
+        if calculator is None or call.payload is None:
+            return self._handler.workload
+        return calculator(decode_object(memoryview(call.payload)))
+
+    async def exchange(self, request: web.Request, call: Call) -> Reply:
+        query = query_without_key(request.rel_url.raw_query_string)
+        target = self.target(request) + (f"?{query}" if query else "")
+        headers: RawHeaders
+        body: Body
+        if call.payload is None:
+            headers = request_headers(request.raw_headers)
+            body = request.content.iter_any() if request.body_exists else ()
+        else:
+            headers = (*request_headers(request.raw_headers, without=REWRITTEN), *JSON_HEADERS)
+            body = (memoryview(call.payload),)
+        async with await self._model.send(request.method, target, headers, body) as answer:
+            call.on_head()
+            response = await relay(request, answer)
+            return Reply(response, answer.status < 400)
+
+    @property
+    def plan(self) -> Plan | None:
+        handler = self._handler
+        if handler.benchmark_payload is None:
+            return None
+        return Plan(handler.benchmark_runs, self.at_once(handler.concurrency), handler.do_warmup_benchmark)
+
+    @property
+    def sources(self) -> list[object]:
+        return [self._handler, self._handler.benchmark_payload, self._handler.workload_calculator]
+
+    async def probe(self) -> Probe:
+        workload, body = await asyncio.to_thread(self._make_benchmark_request)
+        try:
+            async with await self._model.send("POST", self.endpoint, JSON_HEADERS, (body,)) as answer:
+                await answer.read()
+        except (ModelUnreachable, ModelFailed) as error:
+            return Probe(0.0, str(error))
+        return Probe(workload, "" if 200 <= answer.status < 300 else f"the model server answered {answer.status}")
+
+    def _make_benchmark_request(self) -> tuple[float, bytes]:
+        handler = self._handler
+        try:
+            payload = handler.benchmark_payload() if handler.benchmark_payload is not None else {}
+            calculator = handler.workload_calculator
+            return (calculator(payload) if calculator is not None else handler.workload), dump(payload)
+        except Exception as error:
+            log.exception("making a benchmark payload for %s failed", self.endpoint)
+            raise BenchmarkFailed(
+                f"benchmark_payload of {self.endpoint} raised {type(error).__name__}: {error}"
+            ) from None

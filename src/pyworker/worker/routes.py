@@ -1,0 +1,148 @@
+"""A handler as the proxy drives it: read a request, count its workload, exchange it with the model."""
+
+from __future__ import annotations
+
+import logging
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import yarl
+from aiohttp import web
+
+from pyworker.errors import BadPath, JsonDataException
+from pyworker.fields import MISSING_PARAMETER, read_part
+from pyworker.handlers import DEFAULT_WORKLOAD
+from pyworker.wire import AuthData, parse_auth_data
+from pyworker.worker.core.benchmark import Plan
+from pyworker.worker.core.ledger import Lane, valid_workload
+from pyworker.worker.upstream import RawHeaders
+
+__all__ = ["JSON_HEADERS", "Call", "Probe", "ReadBody", "Reply", "Route", "explain_envelope"]
+
+log = logging.getLogger("pyworker.handler")
+
+JSON_HEADERS: RawHeaders = ((b"Content-Type", b"application/json"),)
+ReadBody = Callable[[], Awaitable[bytes]]
+_PLACE = re.compile(r"{(\w+)(?::[^{}]*)?}")
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One request as its handler understood it. ``auth_data`` is None where it was checked before the body.
+
+    ``on_head`` is called when the head of the model's answer is there.
+    """
+
+    auth_data: AuthData | None
+    session_id: str | None
+    payload: Any
+    on_head: Callable[[], None] = _nothing
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the client gets, and whether the model did its work."""
+
+    response: web.StreamResponse
+    succeeded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One request of the benchmark: its workload, and why it failed ("" when it was answered with 2xx)."""
+
+    workload: float
+    failure: str = ""
+
+
+class Route(ABC):
+    """A handler, its lane, and its limit on waiting (s; None: no limit)."""
+
+    def __init__(self, endpoint: str, lane: Lane, max_wait_s: float | None) -> None:
+        self.endpoint = endpoint
+        self.lane = lane
+        self.max_wait_s = max_wait_s
+        self.bad_workloads = 0
+        self._places = _PLACE.findall(endpoint)
+
+    @abstractmethod
+    def parse_envelope(self, body: bytes) -> Call:
+        """A JSON envelope. Raises JsonDataException, InvalidJson, HandlerFailed."""
+
+    @abstractmethod
+    async def read_plain(self, request: web.Request, read: ReadBody) -> Call:
+        """A request that was let in by its header; ``await read()`` gives its body."""
+
+    @abstractmethod
+    def count_workload(self, call: Call) -> float:
+        """The author's count, which may be anything."""
+
+    @abstractmethod
+    async def exchange(self, request: web.Request, call: Call) -> Reply:
+        """Send it to the model and its answer to the client. Raises ModelUnreachable, ModelFailed, HandlerFailed."""
+
+    @abstractmethod
+    async def probe(self) -> Probe:
+        """Send one benchmark payload to the model. Raises BenchmarkFailed when the author's code gives none."""
+
+    @property
+    @abstractmethod
+    def plan(self) -> Plan | None:
+        """How it is benchmarked; None when it is not."""
+
+    @property
+    @abstractmethod
+    def sources(self) -> list[object]:
+        """The handler and the classes whose source decides what the benchmark measures."""
+
+    def at_once(self, concurrency: int) -> int:
+        """Requests at once that its lane lets through."""
+        return concurrency if self.lane.slots is None else min(concurrency, self.lane.slots)
+
+    def workload(self, call: Call) -> float:
+        """The workload to book: the author's count, or the default when that is no finite number from 0 up."""
+        try:
+            workload: Any = self.count_workload(call)
+        except Exception:
+            workload = None
+            log.exception("count_workload of %s failed; %g is booked instead", self.endpoint, DEFAULT_WORKLOAD)
+        if valid_workload(workload):
+            return float(workload)
+        if workload is not None:
+            log.error("count_workload of %s gave %r; %g is booked instead", self.endpoint, workload, DEFAULT_WORKLOAD)
+        self.bad_workloads += 1
+        return DEFAULT_WORKLOAD
+
+    def target(self, request: web.Request) -> str:
+        """The path on the model server, its ``{places}`` filled from the request's. Raises BadPath."""
+        if not self._places:
+            return self.endpoint
+
+        def fill(place: re.Match[str]) -> str:
+            value = request.match_info.get(place.group(1), "")
+            if not value or value in {".", ".."} or any(c in "/\\" or ord(c) < 32 for c in value):
+                raise BadPath()
+            return yarl.URL.build(path="/" + value).raw_path[1:]
+
+        return _PLACE.sub(fill, self.endpoint)
+
+
+def explain_envelope(message: dict[str, Any]) -> tuple[AuthData, Any, str | None]:
+    """An envelope that did not parse at once: what is wrong with it, or what a null stood for."""
+    problems: dict[str, Any] = {}
+    auth_data = read_part(message, "auth_data", parse_auth_data, problems)
+    if message.get("payload") is None:
+        problems["payload"] = MISSING_PARAMETER
+    session_id = message.get("session_id")
+    if not isinstance(session_id, str | None):
+        problems["session_id"] = "expected string"
+    if problems or auth_data is None:
+        raise JsonDataException(problems)
+    return auth_data, message["payload"], session_id

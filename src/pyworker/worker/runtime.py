@@ -1,0 +1,305 @@
+"""A running worker: every part made from a Backend and its settings, and started, drained and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
+from urllib.parse import urljoin
+
+import aiohttp
+from aiohttp import web
+
+from pyworker.api import EndpointHandler
+from pyworker.author_metrics import Metrics, ModelMetrics, RequestIndices, RequestMetrics, SystemMetrics
+from pyworker.backend import Backend, Handler
+from pyworker.settings import WorkerSettings
+from pyworker.version import __version__
+from pyworker.worker.authored import AuthoredRoute
+from pyworker.worker.benchmark import Benchmark, ScoreStore
+from pyworker.worker.books import Books
+from pyworker.worker.core.gate import Gate, Mode
+from pyworker.worker.core.ledger import Lane, Outcome, State
+from pyworker.worker.core.readiness import Event, Readiness
+from pyworker.worker.core.sessions import Sessions
+from pyworker.worker.engine_link import EngineLink
+from pyworker.worker.health import Health
+from pyworker.worker.inside import Inside
+from pyworker.worker.intake import Intake
+from pyworker.worker.log_tail import LogTail, machine_start_s
+from pyworker.worker.model_session import ModelSession
+from pyworker.worker.open_sessions import OpenSessions
+from pyworker.worker.pass_through import PassThroughRoute
+from pyworker.worker.proxy import Proxy
+from pyworker.worker.reporter import Disk, Identity, Reporter
+from pyworker.worker.routes import Route
+from pyworker.worker.session_api import SessionApi
+from pyworker.worker.upstream import ModelServer
+from pyworker.worker.warm_up import Lifecycle, WarmUp
+from pyworker.worker.watchdog import Watchdog
+
+__all__ = ["Runtime"]
+
+log = logging.getLogger("pyworker.runtime")
+
+
+class Runtime:
+    """Made inside a running event loop; ``settings.port`` is the port it really has."""
+
+    def __init__(self, backend: Backend, settings: WorkerSettings, *, update: Callable[[], None]) -> None:
+        self._backend = backend
+        self.settings = settings = _with_authors_words(settings, backend)
+        self._started_s = time.time()
+        self.books = Books()
+        self.readiness = Readiness(time.monotonic())
+        self.gate = Gate(
+            url=settings.url,
+            unsecured=settings.unsecured,
+            ticket_keys=settings.ticket_keys,
+            started_s=self._started_s,
+        )
+        self.engine = EngineLink(settings.report_addrs, self.gate)
+        self._model = ModelServer(backend.model_server_url)
+        self._model_session = ModelSession(backend.model_server_url)
+        self._serial = Lane("serial", 1)
+        self._parallel = Lane("parallel", None)
+        self.routes = [self._route(mount.handler) for mount in backend.mounts]
+        sessions = Sessions(max_sessions=backend.max_sessions, max_lifetime_s=settings.max_session_s)
+        close_routes = frozenset(route.endpoint for route in self.routes)
+        self.sessions = OpenSessions(sessions, self._model, self.books.outbox, close_routes)
+        intake = Intake(max_body_bytes=settings.max_body_bytes, max_held_bytes=settings.max_unauthenticated_bytes)
+        self._warm_up = self._make_warm_up()
+        self.proxy = Proxy(
+            self.gate,
+            intake,
+            self.sessions,
+            self.readiness,
+            self.books,
+            self.engine,
+            self._warm_up.model_unreachable,
+        )
+        self._disk = Disk()
+        version = backend.version or f"pyworker-{__version__}"
+        self._reporter = Reporter(
+            Identity(settings.worker_id, settings.mtoken, settings.url, version),
+            self.books,
+            sessions,
+            self.readiness,
+            self.engine,
+            self._disk,
+            interval_s=settings.report_interval_s,
+            every_second=self.gate.mode is Mode.TICKET,
+        )
+        self._watchdog = Watchdog(settings.report_addrs, self._reporter.repeat, interval_s=settings.report_interval_s)
+        self._inside = Inside(
+            settings.mtoken,
+            self.readiness,
+            self.books,
+            sessions,
+            self.gate,
+            self.engine,
+            self._warm_up,
+            self._warm_up.tail,
+            self._watchdog,
+            self.routes,
+            update,
+        )
+        self.metrics = Metrics(settings.worker_id, settings.url, self)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- making the parts ---
+
+    def _route(self, handler: Handler) -> Route:
+        lane = self._lane(handler)
+        max_wait_s = self._backend.max_wait_time if handler.max_queue_time is None else handler.max_queue_time
+        if isinstance(handler, EndpointHandler):
+            return AuthoredRoute(handler, lane, max_wait_s, self._model_session)
+        return PassThroughRoute(handler, lane, max_wait_s, self._model)
+
+    def _lane(self, handler: Handler) -> Lane:
+        if handler.max_concurrency is not None:
+            return Lane(handler.endpoint, handler.max_concurrency)
+        parallel = handler.allow_parallel_requests
+        return (
+            self._parallel
+            if (self._backend.allow_parallel_requests if parallel is None else parallel)
+            else self._serial
+        )
+
+    def _make_warm_up(self) -> WarmUp:
+        backend, settings = self._backend, self.settings
+        log_path = backend.model_log_file or settings.model_log
+        tail = LogTail(log_path, since_s=machine_start_s()) if backend.readiness == "log" and log_path else None
+        health_url = _health_url(backend, settings)
+        model = None if backend.lifecycle is not None else self._model
+        lifecycle: Any = backend.lifecycle
+        if backend.fixed_throughput is not None:
+            self.books.set_capacity(backend.fixed_throughput)
+        return WarmUp(
+            self.readiness,
+            self.books,
+            Health(health_url, model, self._model_session.session),
+            tail=tail,
+            log_actions=backend.log_actions,
+            benchmark=self._make_benchmark(),
+            lifecycle=cast("Lifecycle | None", lifecycle() if callable(lifecycle) else lifecycle),
+            on_change=self._state_changed,
+        )
+
+    def _make_benchmark(self) -> Benchmark | None:
+        handler = self._backend.benchmark_handler
+        if handler is None or self._backend.fixed_throughput is not None:
+            if handler is None and self._backend.fixed_throughput is None:
+                log.warning("no benchmark_handler: the capacity is learned from the requests served")
+            return None
+        route = self._route(handler)
+        if route.plan is None:
+            return None
+        store = ScoreStore(self.settings.state_dir / "scores")
+        return Benchmark(route, route.plan, store, self._backend.model_server_url)
+
+    # --- running ---
+
+    def page_routes(self) -> list[web.RouteDef]:
+        """Our own pages: sessions and /pyworker/."""
+        return [*SessionApi(self.proxy).pages(), *self._inside.pages()]
+
+    def callback_routes(self) -> list[web.RouteDef]:
+        """What the plain HTTP port on loopback serves."""
+        return [web.post("/session/end", SessionApi(self.proxy).end), *self._inside.pages()]
+
+    def start(self) -> None:
+        """Answer requests, follow the model, report."""
+        for mount, route in zip(self._backend.mounts, self.routes, strict=True):
+            mount.answer = partial(self.proxy.handle, route=route)
+        self._backend.running = self
+        work: list[Coroutine[None, None, None]] = [
+            self._warm_up.run(),
+            self._watchdog.run(),
+            self._disk.watch(),
+            self.sessions.expire_forever(),
+        ]
+        if self.settings.report_addrs:
+            work.append(self._reporter.run())
+        else:
+            log.warning("REPORT_ADDR is not set: this worker reports to nobody")
+        if self.gate.mode is Mode.SIGNATURE and self.settings.report_addrs:
+            work.append(self.engine.keep_key())
+        if self.gate.mode is Mode.OFF:
+            log.warning("UNSECURED is set: anybody who reaches this worker is served")
+        for coroutine in work:
+            task = asyncio.create_task(coroutine)
+            self._tasks.add(task)
+            task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("a part of the worker failed: %r", task.exception(), exc_info=task.exception())
+            self.backend_errored(f"a part of the worker failed: {task.exception()!r}")
+
+    def _state_changed(self) -> None:
+        self._reporter.urgent()
+
+    async def drain(self, limit_s: float) -> None:
+        """Take nothing new; wait for requests and sessions, up to the limit; tell the engine."""
+        self._warm_up.event(Event.DRAIN)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                while self.books.ledger.in_flight_count or len(self.sessions.sessions):
+                    await self.books.settled_or(0.25)
+        left = self.books.ledger.in_flight_count
+        if left:
+            log.warning("%d requests did not finish within %g s and are cut off", left, limit_s)
+        await self.sessions.close()
+
+    async def stop(self) -> None:
+        """After the server has stopped: the last report, then everything is closed."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self.settings.report_addrs:
+            await self._reporter.send_finished()
+            await self._reporter.send_report()
+        self._backend.running = None
+        for mount in self._backend.mounts:
+            mount.answer = None
+        self._model.close()
+        await self._model_session.close()
+        await self.engine.close()
+
+    # --- what authors see ---
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The HTTP client to the model server."""
+        return self._model_session.session
+
+    def backend_errored(self, msg: str) -> None:
+        """The author says that the model has failed."""
+        self._warm_up.event(Event.ERROR, error=msg)
+
+    def system_metrics(self) -> SystemMetrics:
+        """For authors' own routes."""
+        tally = self._reporter.tallies.take_tally(self._disk.used_gb)
+        return SystemMetrics(
+            model_loading_start=self._started_s,
+            model_loading_time=self.readiness.load_time_s or None,
+            last_disk_usage=self._disk.used_gb,
+            additional_disk_usage=tally.additional_disk_gb,
+            model_is_loaded=self.readiness.first_ready_s is not None,
+        )
+
+    def model_metrics(self) -> ModelMetrics:
+        """For authors' own routes."""
+        ledger = self.books.ledger
+        settled = {outcome: books.workload for outcome, books in ledger.settled.items()}
+        working = {
+            entry.request_idx: RequestMetrics(
+                entry.request_idx, 0, entry.workload, "Started" if entry.state is State.WORKING else "Created"
+            )
+            for entry in ledger.in_flight
+        }
+        return ModelMetrics(
+            workload_served=settled[Outcome.SERVED],
+            workload_received=ledger.received.workload,
+            workload_cancelled=settled[Outcome.CANCELLED],
+            workload_errored=settled[Outcome.ERRORED],
+            workload_rejected=settled[Outcome.REJECTED],
+            workload_pending=ledger.in_flight_workload,
+            cur_perf=self._reporter.tallies.take_tally(self._disk.used_gb).served_load,
+            error_msg=self.readiness.error,
+            max_throughput=ledger.capacity_per_s,
+            requests_recieved=RequestIndices(ledger.remembered_requests, ledger.distinct_requests),
+            requests_working=working,
+        )
+
+
+def _with_authors_words(settings: WorkerSettings, backend: Backend) -> WorkerSettings:
+    """What the author gave to the Backend goes before the environment."""
+    words: dict[str, Any] = {}
+    if backend.unsecured is not None:
+        words["unsecured"] = backend.unsecured
+    if backend.mtoken is not None:
+        words["mtoken"] = backend.mtoken
+    if backend.report_addr is not None:
+        parts = (part.strip().rstrip("/") for part in backend.report_addr.split(","))
+        words["report_addrs"] = tuple(part for part in parts if part)
+    return replace(settings, **words)
+
+
+def _health_url(backend: Backend, settings: WorkerSettings) -> str | None:
+    """The Backend's, the benchmark handler's, the first handler's that has one, or the environment's."""
+    handlers = [backend.benchmark_handler, *(mount.handler for mount in backend.mounts)]
+    named = [handler.healthcheck_endpoint for handler in handlers if handler is not None]
+    candidates = [backend.healthcheck_url, *named, settings.model_health_url]
+    url = next((candidate for candidate in candidates if candidate), None)
+    if url is None:
+        return None
+    return url if url.startswith(("http://", "https://")) else urljoin(backend.model_server_url + "/", url.lstrip("/"))

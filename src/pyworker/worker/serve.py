@@ -1,0 +1,269 @@
+"""Starting a worker and ending it well: sockets, TLS, signals, drain; and telling the engine of a failed start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import runpy
+import signal
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from pyworker import logs
+from pyworker.backend import Backend
+from pyworker.errors import ConfigurationError, PyWorkerError
+from pyworker.names import refuse_unknown
+from pyworker.settings import LogSettings, WorkerSettings, environment
+from pyworker.version import __version__
+from pyworker.worker.app import SlowStarters, make_app
+from pyworker.worker.net import listen
+from pyworker.worker.runtime import Runtime
+
+__all__ = ["EXIT_UPDATE", "RunningWorker", "run_target", "running_worker", "start_server"]
+
+log = logging.getLogger("pyworker.serve")
+
+EXIT_UPDATE = 75  # the start script fetches the newest version and starts again
+FAILED_START_TIMEOUT_S = 3.0
+KEEP_ALIVE_S = 75.0
+
+
+class RunningWorker:
+    """A worker that serves: its address, its parts, and what asks it to stop."""
+
+    def __init__(self, backend: Backend, settings: WorkerSettings) -> None:
+        self.exit_status = 0
+        self.stop = asyncio.Event()
+        self.runtime = Runtime(backend, settings, update=self.update)
+        self.url = settings.url
+        self.port = settings.port
+
+    def update(self) -> None:
+        """Stop, with the status that the start script takes as "update"."""
+        self.exit_status = EXIT_UPDATE
+        self.stop.set()
+
+
+def start_server(backend: Backend, routes: Iterable[web.AbstractRouteDef], **kwargs: Any) -> None:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    Args:
+        backend: the worker's Backend.
+        routes: aiohttp routes, handlers made by ``backend.create_handler`` and the author's own.
+        kwargs: ``host`` and ``port`` to listen on, ``env``, a mapping instead of the process's environment.
+
+    Raises SystemExit with status 1 when the worker cannot start (the engine is told), EXIT_UPDATE after an update was
+    asked for.
+    """
+    env: Mapping[str, str] = kwargs.get("env") or environment()
+    logs.set_up(LogSettings.from_env(env))
+    try:
+        refuse_unknown("start_server", set(kwargs) - _KEYWORDS, _KEYWORDS)
+        given = {name: kwargs[name] for name in ("host", "port") if kwargs.get(name) is not None}
+        settings = replace(WorkerSettings.from_env(env), **given)
+        status = _run(_serve_until_signal(backend, list(routes), settings))
+    except (PyWorkerError, ImportError) as error:
+        log.critical("the worker cannot start: %s", error)
+        tell_engine_of_failed_start(env, str(error))
+        raise SystemExit(1) from None
+    if status:
+        raise SystemExit(status)
+
+
+_KEYWORDS = frozenset({"host", "port", "env"})
+
+
+def _run(main: Any) -> int:
+    """On uvloop where there is one."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+async def _serve_until_signal(backend: Backend, routes: list[web.AbstractRouteDef], settings: WorkerSettings) -> int:
+    loop = asyncio.get_running_loop()
+    async with running_worker(backend, routes, settings) as worker:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop.set)
+        await worker.stop.wait()
+        log.info("stopping: finishing what is in flight")
+    return worker.exit_status
+
+
+@contextlib.asynccontextmanager
+async def running_worker(
+    backend: Backend, routes: Iterable[web.AbstractRouteDef], settings: WorkerSettings
+) -> AsyncGenerator[RunningWorker]:
+    """A worker that serves while the block runs, and drains at its end. Raises ConfigurationError.
+
+    Port 0 takes any free one; ``RunningWorker.url`` and ``.port`` say which.
+    """
+    sock = listen(settings.host, settings.port)
+    settings = replace(settings, port=sock.getsockname()[1])
+    try:
+        tls = _tls(settings)
+        worker = RunningWorker(backend, settings)
+    except BaseException:
+        sock.close()
+        raise
+    runtime = worker.runtime
+    starters = SlowStarters()
+    app = make_app([*routes, *runtime.page_routes()], max_body_bytes=settings.max_body_bytes, starters=starters)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        auto_decompress=False,
+        keepalive_timeout=KEEP_ALIVE_S,
+        shutdown_timeout=1.0,
+    )
+    await runner.setup()
+    server = await asyncio.get_running_loop().create_server(_factory(runner, starters), sock=sock, ssl=tls)
+    watch = asyncio.create_task(starters.close_forever())
+    callbacks = await _serve_callbacks(runtime)
+    try:
+        runtime.start()
+        log.info("serving at %s (port %d)", worker.url, worker.port)
+        yield worker
+        await runtime.drain(settings.drain_s)
+    finally:
+        watch.cancel()
+        server.close()
+        await runner.cleanup()
+        if callbacks is not None:
+            await callbacks.cleanup()
+        await runtime.stop()
+
+
+def _factory(runner: web.AppRunner, starters: SlowStarters) -> Any:
+    server = runner.server
+    assert server is not None
+    return lambda: starters.watched(server())
+
+
+async def _serve_callbacks(runtime: Runtime) -> web.AppRunner | None:
+    """The plain HTTP port on loopback; a worker can do without it."""
+    settings = runtime.settings
+    port = settings.port + 1 if settings.http_port is None else settings.http_port
+    try:
+        sock = listen("127.0.0.1", port)
+    except ConfigurationError as error:
+        log.warning("no plain HTTP port for callbacks: %s", error)
+        return None
+    app = make_app(runtime.callback_routes(), max_body_bytes=settings.max_body_bytes, starters=SlowStarters())
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+    await runner.setup()
+    await web.SockSite(runner, sock).start()
+    return runner
+
+
+def _tls(settings: WorkerSettings) -> ssl.SSLContext | None:
+    if not settings.use_ssl:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.ssl_cert, settings.ssl_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"USE_SSL is set, but {settings.ssl_cert} and {settings.ssl_key} are no certificate and key: {error}"
+        ) from None
+    return context
+
+
+# --- pyworker run ---------------------------------------------------------------------------------
+
+
+def run_target(target: str, env: Mapping[str, str] | None = None) -> int:
+    """Run a worker in this process: a folder with ``server.py`` or ``worker.py``, a Python file, or a module's name.
+
+    Returns its exit status. Whatever keeps it from starting is logged, and the engine is told.
+    """
+    env = environment() if env is None else env
+    logs.set_up(LogSettings.from_env(env))
+    try:
+        _run_as_main(target)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except KeyboardInterrupt:
+        return 130
+    except PyWorkerError as error:
+        log.critical("the worker cannot start: %s", error)
+        tell_engine_of_failed_start(env, str(error))
+        return 1
+    except Exception as error:
+        log.critical("the worker cannot start", exc_info=True)
+        tell_engine_of_failed_start(env, f"{type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+def _run_as_main(target: str) -> None:
+    path = Path(target)
+    if path.is_dir():
+        entry = next((path / name for name in ("server.py", "worker.py") if (path / name).is_file()), None)
+        if entry is None:
+            raise ConfigurationError(f"the folder {target} holds neither server.py nor worker.py")
+        _run_file(entry.resolve())
+    elif path.is_file():
+        _run_file(path.resolve())
+    elif target.endswith(".py") or "/" in target:
+        raise ConfigurationError(f"there is no worker at {target}")
+    else:
+        sys.path.insert(0, str(Path.cwd()))
+        runpy.run_module(target, run_name="__main__", alter_sys=True)
+
+
+def _run_file(file: Path) -> None:
+    """As part of its package, ``workers.hello_world.server`` for instance, so that its imports work either way."""
+    folder = file.parent
+    sys.path[:0] = [str(folder.parent.parent), str(folder), str(Path.cwd())]
+    names = (folder.parent.name, folder.name, file.stem)
+    if all(name.isidentifier() for name in names):
+        runpy.run_module(".".join(names), run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(str(file), run_name="__main__")
+
+
+def tell_engine_of_failed_start(env: Mapping[str, str], reason: str) -> None:
+    """One report with ``error_msg``, as good as the environment allows; what fails here is only logged."""
+    addrs = [part.strip().rstrip("/") for part in env.get("REPORT_ADDR", "").split(",") if part.strip()]
+    worker_id = env.get("CONTAINER_ID", "")
+    if not addrs or not worker_id.isdigit():
+        return
+    report = {
+        "id": int(worker_id),
+        "mtoken": env.get("MASTER_TOKEN", ""),
+        "version": f"pyworker-{__version__}",
+        "error_msg": reason[:2000],
+        "url": _url_or_nothing(env),
+    }
+    for addr in addrs:
+        if not addr.startswith(("http://", "https://")):
+            continue
+        request = urllib.request.Request(  # noqa: S310 - checked in the line above
+            addr + "/worker_status/", json.dumps(report).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=FAILED_START_TIMEOUT_S):  # noqa: S310
+                return
+        except (urllib.error.URLError, OSError) as error:
+            log.warning("the engine at %s could not be told: %s", addr, error)
+
+
+def _url_or_nothing(env: Mapping[str, str]) -> str:
+    try:
+        return WorkerSettings.from_env(env).url
+    except ConfigurationError:
+        return ""
