@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -23,7 +24,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._blocks = itertools.count(100)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, public_key_pem(self._key)))
+        self._server = _Server(("127.0.0.1", 0), functools.partial(_Handler, public_key_pem(self._key)))
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
@@ -48,6 +49,13 @@ class FakeEngine:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A worker that is ended resets its connection, and that is no news; anything else is."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

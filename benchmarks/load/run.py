@@ -125,6 +125,8 @@ class _Exchange:
         self._open()
 
     def _count(self, time_s: float | None) -> None:
+        if self._enough.is_set():
+            return
         self._answers += 1
         if time_s is not None:
             self._times_s.append(time_s)
