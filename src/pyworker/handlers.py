@@ -24,7 +24,7 @@ class PassThroughHandler:
             and then the payload is not decoded.
         workload: workload of a request that is not calculated.
         benchmark_payload: makes a payload (JSON object) for the benchmark; None: this handler cannot be the benchmark.
-        benchmark_runs, concurrency, do_warmup_benchmark, allow_parallel_requests, max_queue_time, methods,
+        has_benchmark, benchmark_runs, concurrency, do_warmup_benchmark, allow_parallel_requests, max_queue_time, methods,
             max_concurrency, healthcheck_endpoint: as EndpointHandler has them.
     """
 
@@ -40,8 +40,4 @@ class PassThroughHandler:
     methods: tuple[str, ...] = ("POST",)
     max_concurrency: int | None = None
     healthcheck_endpoint: str | None = None
-
-    @property
-    def has_benchmark(self) -> bool:
-        """Whether it can be benchmarked."""
-        return self.benchmark_payload is not None
+    has_benchmark: bool = True

@@ -66,7 +66,7 @@ class PassThroughRoute(Route):
     @property
     def plan(self) -> Plan | None:
         handler = self._handler
-        if handler.benchmark_payload is None:
+        if handler.benchmark_payload is None or not handler.has_benchmark:
             return None
         return Plan(handler.benchmark_runs, self.at_once(handler.concurrency), handler.do_warmup_benchmark)
 

@@ -68,7 +68,7 @@ class Watchdog:
 
     def _place(self) -> str:
         """Where the loop's thread is: file, line and function."""
-        frame = sys._current_frames().get(self._loop_thread)
+        frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage]
         if frame is None:
             return "its place is unknown"
         last = traceback.extract_stack(frame)[-1]
