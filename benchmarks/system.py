@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["cores", "cpu_s", "group_pids", "machine", "resident_mb", "versions"]
+__all__ = ["cores", "cpu_s", "group_pids", "machine", "pin", "resident_mb", "versions"]
 
 _PROC = Path("/proc")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
