@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -255,10 +255,12 @@ class TokenAnswer(msgspec.Struct, kw_only=True):
 
     endpoint: str
     mtoken: str
-    ticket_key: str | None
-    ticket_key_id: str | None
+    ticket_key: str | None = None
+    ticket_key_id: str | None = None
     success: bool = True
 
+
+_LARGEST = sys.float_info.max
 
 _T = TypeVar("_T")
 _envelope = msgspec.json.Decoder(Envelope)
@@ -297,7 +299,7 @@ def parse_auth_data(message: Any) -> AuthData:
 
 def cost_is_valid(auth_data: AuthData) -> bool:
     """Whether the claimed cost is a finite number, 0 or more."""
-    return 0 <= auth_data.cost < math.inf
+    return 0 <= auth_data.cost <= _LARGEST  # an int may be larger than any float
 
 
 def parse_envelope(body: bytes | memoryview) -> Envelope | None:

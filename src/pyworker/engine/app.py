@@ -21,10 +21,12 @@ SHUTDOWN_S: Final = 5.0
 
 
 @asynccontextmanager
-async def running_engine(config: EngineConfig) -> AsyncGenerator[str, None]:
-    """An engine that serves for as long as this is entered; gives its url. Raises ConfigurationError."""
-    key = await asyncio.to_thread(rsa.generate_private_key, 65537, 2048)
-    engine = Engine(config, key)
+async def running_engine(config: EngineConfig, key: rsa.RSAPrivateKey | None = None) -> AsyncGenerator[str, None]:
+    """An engine that serves for as long as this is entered; gives its url. Raises ConfigurationError.
+
+    Without a ``key`` to sign with one is made, off the event loop because it takes a while.
+    """
+    engine = Engine(config, key or await asyncio.to_thread(rsa.generate_private_key, 65537, 2048))
     runner = web.AppRunner(
         make_app(engine, config.max_body_bytes),
         access_log=None,  # it would hold api keys

@@ -1,0 +1,284 @@
+"""Who gets which request, decided without I/O: time is an argument."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pyworker.engine.dispatch import FORGET_S, Dispatcher, Moment
+from pyworker.engine.registry import Registry
+from pyworker.engine.signing import LIFE_S, Signer
+from pyworker.engine.workers import IN_THE_AIR_S, Endpoint, Token, Worker
+from pyworker.errors import BadRequest
+from pyworker.tickets import TicketKey, read_ticket
+from pyworker.wire import AuthData, FinishedRequest, RouteAnswer, RouteRequest, WaitingAnswer, WorkerStatus
+from tests.support.engines import rsa_key
+
+KEY = TicketKey("k1", b"s" * 32)
+
+
+@dataclass
+class Book:
+    """A dispatcher with one endpoint, and a clock that the test moves."""
+
+    registry: Registry = field(default_factory=Registry)
+    now_s: float = 1000.0
+    epoch_s: float = 1_700_000_000.0
+
+    def __post_init__(self) -> None:
+        nonces = (number.to_bytes(16) for number in itertools.count(1))
+        self.endpoint: Endpoint = self.registry.add_endpoint("default")
+        self.dispatcher = Dispatcher(self.registry, Signer(rsa_key(), lambda _: next(nonces)), first_idx=7)
+
+    def pass_time(self, time_s: float) -> None:
+        self.now_s += time_s
+        self.epoch_s += time_s
+
+    def join(self, worker_id: int = 1, **report: Any) -> Worker:
+        self.registry.add_token(f"m{worker_id}", Token(self.endpoint, KEY))
+        return self.report(worker_id, **report)
+
+    def report(self, worker_id: int = 1, **fields: Any) -> Worker:
+        url = f"http://127.0.0.1:{3000 + worker_id}"
+        said = {"state": "ready", "max_perf": 100.0, "cur_load": 0.0, "url": url, **fields}
+        status = WorkerStatus(id=worker_id, mtoken=f"m{worker_id}", **said)
+        worker = self.registry.identify(status, self.now_s, 1_000)
+        self.dispatcher.report(worker, status, self.now_s)
+        return worker
+
+    def ask(self, cost: float = 100.0, *, owner: str = "me", idx: int = 0) -> RouteAnswer | WaitingAnswer:
+        query = RouteRequest("default", cost=cost, request_idx=idx)
+        return self.dispatcher.route(owner, self.endpoint, query, Moment(self.now_s, self.epoch_s))
+
+    def sent(self, cost: float = 100.0, *, idx: int = 0) -> RouteAnswer:
+        answer = self.ask(cost, idx=idx)
+        assert isinstance(answer, RouteAnswer), answer
+        return answer
+
+    def finish(self, worker: Worker, idx: int, status: str) -> None:
+        success = status in {"Success", "Cancelled"}
+        self.dispatcher.finished(worker, [FinishedRequest(request_idx=idx, success=success, status=status)])
+
+
+@pytest.fixture
+def book() -> Book:
+    return Book()
+
+
+def test_the_answer_carries_a_ticket_for_exactly_this_request(book: Book) -> None:
+    worker = book.join()
+    answer = book.sent(cost=42)
+    claims = AuthData(42, "default", answer.reqnum, worker.url, "", answer.request_idx)
+    ticket = read_ticket(answer.signature, claims, {"k1": KEY})
+    assert (ticket.issued_s, ticket.expires_s) == (book.epoch_s, book.epoch_s + LIFE_S)
+
+
+def test_without_a_worker_the_answer_says_why_and_has_no_url(book: Book) -> None:
+    answer = book.ask()
+    assert isinstance(answer, WaitingAnswer)
+    assert answer.status == "no worker has reported yet"
+    book.join(state="benchmarking")
+    answer = book.ask(idx=answer.request_idx)
+    assert isinstance(answer, WaitingAnswer)
+    assert answer.status == {"MODEL_LOADING": 1}
+
+
+@pytest.mark.parametrize("report", [{"state": "draining"}, {"state": "error"}, {"error_msg": "out of memory"}])
+def test_a_worker_that_is_not_ready_gets_nothing(book: Book, report: dict[str, Any]) -> None:
+    book.join(**report)
+    assert isinstance(book.ask(), WaitingAnswer)
+
+
+def test_a_worker_of_others_is_ready_from_its_first_load_time_on_even_if_it_falls_back(book: Book) -> None:
+    book.join(state=None, loadtime=0.0)
+    assert isinstance(book.ask(), WaitingAnswer)
+    book.report(state=None, loadtime=12.5)
+    book.report(state=None, loadtime=0.0)
+    assert isinstance(book.ask(), RouteAnswer)
+
+
+def test_numbers_count_up(book: Book) -> None:
+    book.join()
+    first, second = book.sent(), book.sent()
+    assert (second.request_idx, second.reqnum) == (first.request_idx + 1, first.reqnum + 1)
+    assert first.request_idx == 7
+    assert first.reqnum == 1_001
+
+
+def test_what_was_sent_counts_before_the_worker_reports_it(book: Book) -> None:
+    one, two = book.join(1), book.join(2)
+    urls = [book.sent(cost=1000).url for _ in range(4)]
+    assert sorted(urls) == [one.url, one.url, two.url, two.url]
+    assert one.load == two.load == 2000
+
+
+def test_requests_are_held_when_what_is_in_the_air_makes_the_wait_too_long(book: Book) -> None:
+    book.join()
+    assert isinstance(book.ask(cost=3001), RouteAnswer)
+    assert isinstance(book.ask(cost=1), WaitingAnswer)
+
+
+def test_the_workers_count_replaces_the_claim(book: Book) -> None:
+    worker = book.join()
+    answer = book.sent(cost=5000)
+    book.report(cur_load=20.0, working_request_idxs=[answer.request_idx])
+    assert worker.load == 20.0
+
+
+def test_a_request_that_a_report_crossed_stays_in_the_air(book: Book) -> None:
+    worker = book.join()
+    first, _ = book.sent(cost=100), book.sent(cost=300)
+    book.report(cur_load=100.0, working_request_idxs=[first.request_idx])
+    assert worker.load == 400.0
+
+
+def test_claims_in_the_air_are_scaled_by_what_workers_have_counted(book: Book) -> None:
+    worker = book.join()
+    for _ in range(40):
+        answer = book.sent(cost=1000)
+        book.report(cur_load=100.0, working_request_idxs=[answer.request_idx])
+        book.finish(worker, answer.request_idx, "Success")
+        book.report(cur_load=0.0)
+    assert book.endpoint.counted_per_claimed == pytest.approx(0.1, rel=0.01)
+    book.sent(cost=1000)
+    assert worker.load == pytest.approx(100.0, rel=0.01)
+
+
+def test_what_never_arrives_is_not_counted_for_ever(book: Book) -> None:
+    worker = book.join()
+    book.sent(cost=5000)
+    book.pass_time(IN_THE_AIR_S)
+    book.registry.forget_the_air(book.now_s)
+    assert worker.load == 0.0
+
+
+def test_a_finished_request_is_no_longer_in_the_air(book: Book) -> None:
+    worker = book.join()
+    answer = book.sent(cost=5000)
+    book.finish(worker, answer.request_idx, "Success")
+    assert worker.load == 0.0
+
+
+# --- a known request_idx ---
+
+
+def test_a_poll_of_a_waiting_request_adds_no_load_and_gets_the_worker_that_has_come(book: Book) -> None:
+    waiting = [book.ask(cost=100), *(book.ask(cost=100, idx=7) for _ in range(5))]
+    assert {answer.request_idx for answer in waiting} == {7}
+    worker = book.join()
+    assert book.sent(idx=7).request_idx == 7
+    assert worker.load == 100
+
+
+def test_a_retry_gets_the_same_ticket_while_it_is_good(book: Book) -> None:
+    worker = book.join()
+    answer = book.sent()
+    assert book.sent(idx=answer.request_idx) == answer
+    assert worker.load == 100
+    book.dispatcher.take_suspects()
+    book.pass_time(LIFE_S - 1)
+    assert book.sent(idx=answer.request_idx) == answer
+    assert book.dispatcher.take_suspects() == [worker]
+
+
+def test_a_retry_gets_a_new_ticket_when_the_last_has_expired(book: Book) -> None:
+    book.join()
+    answer = book.sent()
+    book.pass_time(LIFE_S)
+    book.report()
+    again = book.sent(idx=answer.request_idx)
+    assert again.request_idx == answer.request_idx
+    assert again.signature != answer.signature
+    assert again.reqnum == answer.reqnum + 1
+
+
+@pytest.mark.parametrize(
+    ("status", "is_new"), [("Rejected", True), ("Error", True), ("Success", False), ("Cancelled", False)]
+)
+def test_a_retry_gets_a_new_ticket_when_the_worker_rejected_or_failed_the_request(
+    book: Book, status: str, is_new: bool
+) -> None:
+    worker = book.join()
+    answer = book.sent()
+    book.finish(worker, answer.request_idx, status)
+    assert (book.sent(idx=answer.request_idx).signature != answer.signature) is is_new
+
+
+def test_only_the_worker_it_was_sent_to_is_believed_about_a_request(book: Book) -> None:
+    worker, other = book.join(1), book.join(2)
+    answer = book.sent()
+    right, wrong = (worker, other) if answer.url == worker.url else (other, worker)
+    book.finish(wrong, answer.request_idx, "Rejected")
+    assert book.sent(idx=answer.request_idx) == answer
+    assert right.load == 100
+    assert wrong.reliability == 1.0
+
+
+def test_a_rejected_request_goes_to_another_worker(book: Book) -> None:
+    worker = book.join(1)
+    answer = book.sent(cost=10)
+    book.join(2)
+    book.report(1, cur_load=900.0)
+    book.finish(worker, answer.request_idx, "Rejected")
+    assert book.sent(idx=answer.request_idx).url != worker.url
+
+
+@pytest.mark.parametrize("report", [{"state": "draining"}, {"state": "error"}])
+def test_a_request_that_did_not_arrive_leaves_a_worker_that_takes_no_more(book: Book, report: dict[str, Any]) -> None:
+    worker = book.join(1)
+    answer = book.sent()
+    book.join(2)
+    book.report(1, **report)
+    assert book.sent(idx=answer.request_idx).url != worker.url
+
+
+def test_a_request_that_arrived_stays_with_a_worker_that_drains(book: Book) -> None:
+    book.join(1)
+    answer = book.sent()
+    book.join(2)
+    book.report(1, state="draining", working_request_idxs=[answer.request_idx])
+    assert book.sent(idx=answer.request_idx) == answer
+
+
+def test_a_request_leaves_a_worker_that_was_restarted(book: Book) -> None:
+    book.join(num_requests_recieved=5)
+    answer = book.sent()
+    book.report(num_requests_recieved=0)
+    assert book.sent(idx=answer.request_idx).signature != answer.signature
+
+
+def test_a_request_of_another_key_is_not_known(book: Book) -> None:
+    book.join()
+    answer = book.sent()
+    other = book.ask(owner="somebody else", idx=answer.request_idx)
+    assert other.request_idx != answer.request_idx
+
+
+def test_a_request_is_forgotten_when_nothing_is_heard_of_it(book: Book) -> None:
+    waiting = book.ask()
+    book.pass_time(FORGET_S - 1)
+    book.dispatcher.forget(book.now_s)
+    assert book.ask(idx=waiting.request_idx).request_idx == waiting.request_idx
+    book.pass_time(FORGET_S)
+    book.dispatcher.forget(book.now_s)
+    assert book.ask(idx=waiting.request_idx).request_idx != waiting.request_idx
+
+
+def test_a_request_at_work_is_not_forgotten(book: Book) -> None:
+    worker = book.join()
+    answer = book.sent()
+    for _ in range(10):
+        book.pass_time(FORGET_S / 2)
+        book.report(cur_load=100.0, working_request_idxs=[answer.request_idx])
+        book.dispatcher.forget(book.now_s)
+    book.finish(worker, answer.request_idx, "Error")
+    assert worker.reliability < 1.0
+
+
+@pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf"), 1e30])
+def test_a_cost_that_is_none_is_refused(book: Book, cost: float) -> None:
+    with pytest.raises(BadRequest, match="cost"):
+        book.ask(cost=cost)

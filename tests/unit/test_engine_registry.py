@@ -1,0 +1,162 @@
+"""Tokens, binding and silence."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from pyworker.engine.registry import LOST_S, SILENT_S, Probe, Registry
+from pyworker.engine.workers import Token, Worker
+from pyworker.errors import BadRequest, NotFound, WrongToken
+from pyworker.wire import WorkerStatus
+
+URL = "http://127.0.0.1:3000"
+
+
+class Reports:
+    """A registry with one endpoint and one token, ``secret``."""
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self.endpoint = self.registry.add_endpoint("default")
+        self.registry.add_token("secret", Token(self.endpoint))
+
+    def hear(self, now_s: float = 0.0, **fields: Any) -> Worker:
+        status = WorkerStatus(**{"id": 1, "mtoken": "secret", "url": URL, "state": "ready", **fields})
+        worker = self.registry.identify(status, now_s, 0)
+        worker.report(status, {}, now_s)
+        return worker
+
+
+@pytest.fixture
+def reports() -> Reports:
+    return Reports()
+
+
+def test_an_unknown_mtoken_is_refused(reports: Reports) -> None:
+    with pytest.raises(WrongToken, match="pyworker worker token"):
+        reports.hear(mtoken="guess")
+
+
+def test_the_first_report_binds_the_token_to_id_and_url(reports: Reports) -> None:
+    worker = reports.hear()
+    assert reports.hear() is worker
+    with pytest.raises(WrongToken, match="id 1"):
+        reports.hear(id=2)
+    with pytest.raises(WrongToken, match=URL):
+        reports.hear(url="http://127.0.0.1:3001")
+
+
+def test_a_start_script_that_failed_reports_without_an_address_and_the_address_may_follow(reports: Reports) -> None:
+    worker = reports.hear(url=None, state=None, error_msg="no space left on device")
+    assert (worker.state, worker.is_ready) == ("ERROR", False)
+    reports.hear()
+    assert (worker.url, worker.is_ready) == (URL, True)
+
+
+def test_a_url_that_is_known_beforehand_binds_too(reports: Reports) -> None:
+    reports.registry.add_token("bound", Token(reports.endpoint, url="http://10.0.0.1:3000"))
+    with pytest.raises(WrongToken):
+        reports.hear(mtoken="bound")
+    with pytest.raises(BadRequest):
+        reports.registry.add_token("elsewhere", Token(reports.endpoint, url="ftp://10.0.0.1"))
+
+
+def test_the_mtoken_itself_is_not_kept(reports: Reports) -> None:
+    assert "secret" not in repr(vars(reports.registry))
+
+
+def test_endpoints_have_names_that_are_used_once(reports: Reports) -> None:
+    for name in ("", "default"):
+        with pytest.raises(BadRequest):
+            reports.registry.add_endpoint(name)
+    with pytest.raises(BadRequest, match="there is default"):
+        reports.registry.endpoint("nope")
+    with pytest.raises(NotFound):
+        reports.registry.endpoint_by_id(99)
+
+
+# --- silence ---
+
+
+def test_a_worker_of_ours_is_probed_after_three_missing_reports_and_gone_when_the_probe_fails(reports: Reports) -> None:
+    worker = reports.hear(now_s=0.0)
+    assert reports.registry.to_probe(SILENT_S - 0.1) == []
+    assert reports.registry.to_probe(SILENT_S) == [worker]
+    assert reports.registry.probed(worker, Probe.SILENT, SILENT_S)
+    assert reports.registry.workers(reports.endpoint) == []
+    assert not worker.is_ready
+
+
+def test_a_silent_worker_that_answers_stays_and_is_probed_once_a_second(reports: Reports) -> None:
+    worker = reports.hear(now_s=0.0)
+    assert reports.registry.to_probe(SILENT_S) == [worker]
+    assert not reports.registry.probed(worker, Probe.ANSWERED, SILENT_S)
+    assert reports.registry.to_probe(SILENT_S + 0.5) == []
+    assert reports.registry.to_probe(SILENT_S + 1.0) == [worker]
+
+
+def test_a_worker_of_others_may_be_silent_for_longer(reports: Reports) -> None:
+    worker = reports.hear(now_s=0.0, state=None, loadtime=1.0)
+    assert reports.registry.to_probe(LOST_S) == []
+    assert reports.registry.lose_silent(LOST_S - 0.1) == []
+    assert worker.is_ready
+    assert reports.registry.lose_silent(LOST_S) == [worker]
+    assert reports.registry.lose_silent(LOST_S + 1) == []
+    assert reports.registry.state_counts(reports.endpoint) == {}
+
+
+def test_a_worker_that_reports_again_during_the_probe_stays_unless_it_refuses_connections(reports: Reports) -> None:
+    worker = reports.hear(now_s=0.0)
+    reports.registry.to_probe(SILENT_S)
+    reports.hear(now_s=SILENT_S + 0.5)
+    assert not reports.registry.probed(worker, Probe.SILENT, SILENT_S + 1)
+    assert reports.registry.probed(worker, Probe.REFUSED, SILENT_S + 1)
+
+
+def test_a_worker_that_comes_back_is_there_again_and_its_number_goes_on(reports: Reports) -> None:
+    worker = reports.hear(now_s=0.0)
+    reqnum = worker.send(1, 100.0, 0.0)
+    reports.registry.lose_silent(LOST_S)
+    assert worker.load == 0.0
+    assert reports.hear(now_s=LOST_S + 1) is worker
+    assert worker.is_ready
+    assert worker.send(2, 100.0, LOST_S + 1) == reqnum + 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://127.0.0.1:3000",
+        "http://",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:3000/path",
+        "http://127.0.0.1:3000?query",
+        "http://user@127.0.0.1:3000",
+        "http://[::1",
+        "http://0.0.0.0:3000",
+        "http://224.0.0.1:3000",
+        "http://169.254.169.254",
+        "http://worker.example.com:3000",
+        "not a url",
+        "http://127.0.0.1:" + "0" * 300,
+    ],
+)
+def test_an_address_that_is_none_is_refused(reports: Reports, url: str) -> None:
+    with pytest.raises(BadRequest):
+        reports.hear(url=url)
+
+
+@pytest.mark.parametrize("url", [URL, "https://10.1.2.3:3000", "http://[::1]:3000", "http://localhost:3000/"])
+def test_a_plain_address_is_taken(reports: Reports, url: str) -> None:
+    assert reports.hear(url=url).url == url
+
+
+def test_an_address_outside_the_allowed_networks_is_refused() -> None:
+    registry = Registry([ip_network("10.0.0.0/8")])
+    registry.add_token("secret", Token(registry.add_endpoint("default")))
+    with pytest.raises(BadRequest, match="none of the networks"):
+        registry.identify(WorkerStatus(id=1, mtoken="secret", url=URL), 0.0, 0)
+    assert registry.identify(WorkerStatus(id=1, mtoken="secret", url="http://10.9.8.7:1"), 0.0, 0)
