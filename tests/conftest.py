@@ -26,7 +26,7 @@ LIMIT_S = 30.0
 GRACE_S = 15.0  # for fixtures to be torn down after a test ran into its limit
 
 # no deadline: how fast a test is depends on who else uses the machine
-settings.register_profile("pyworker", deadline=None, print_blob=True)
+settings.register_profile("pyworker", deadline=None, max_examples=60, print_blob=True)
 settings.load_profile("pyworker")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import msgspec
+import msgspec.inspect
 
 from pyworker.errors import JsonDataException
 
@@ -35,7 +36,9 @@ _JSON_WORDS = {
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Field:
     name: str
+    key: str  # its name in the JSON
     required: bool
+    nullable: bool  # null is passed on as None: the class has no default to use instead
     exact: type | None  # JSON gives this very type: no conversion to do
     convert: Callable[[Any], Any]
 
@@ -49,17 +52,19 @@ def read_fields(message: Mapping[str, Any], cls: type[Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
     for field in _fields(cls):
-        value = message.get(field.name)
+        value = message.get(field.key)
         if value is None:
-            if field.required:
-                problems[field.name] = MISSING_PARAMETER
+            if field.nullable:
+                values[field.name] = None
+            elif field.required:
+                problems[field.key] = MISSING_PARAMETER
         elif type(value) is field.exact:
             values[field.name] = value
         else:
             try:
                 values[field.name] = field.convert(value)
             except msgspec.ValidationError as error:
-                problems[field.name] = _plain(str(error))
+                problems[field.key] = _plain(str(error))
     if problems:
         raise JsonDataException(problems)
     return values
@@ -86,15 +91,16 @@ def read_part(
 @functools.cache
 def _fields(cls: type[Any]) -> tuple[_Field, ...]:
     hints = _hints(cls)
-    return tuple(_field(name, hints.get(name, Any), required) for name, required in _names(cls))
+    return tuple(_field(name, key, hints.get(name, Any), required) for name, key, required in _names(cls))
 
 
-def _names(cls: type[Any]) -> list[tuple[str, bool]]:
+def _names(cls: type[Any]) -> list[tuple[str, str, bool]]:
+    """Name, name in the JSON, and whether there is no default."""
     if issubclass(cls, msgspec.Struct):
-        return [(field.encode_name, field.required) for field in msgspec.structs.fields(cls)]
+        return [(field.name, field.encode_name, field.required) for field in msgspec.structs.fields(cls)]
     missing = dataclasses.MISSING
     return [
-        (field.name, field.default is missing and field.default_factory is missing)
+        (field.name, field.name, field.default is missing and field.default_factory is missing)
         for field in dataclasses.fields(cls)
         if field.init
     ]
@@ -107,25 +113,29 @@ def _hints(cls: type[Any]) -> dict[str, Any]:
         return {}
 
 
-def _field(name: str, hint: Any, required: bool) -> _Field:
+def _field(name: str, key: str, hint: Any, required: bool) -> _Field:
     optional = type(None) in typing.get_args(hint)
     exact = hint if isinstance(hint, type) and hint in _EXACT else None
-    return _Field(name, required and not optional, exact, _converter(hint))
+    return _Field(name, key, required and not optional, required and optional, exact, _converter(hint))
 
 
 def _converter(hint: Any) -> Callable[[Any], Any]:
-    """What turns a JSON value into ``hint``; a type msgspec does not know is taken as it comes."""
-    convert = functools.partial(msgspec.convert, type=hint)
+    """What turns a JSON value into ``hint``; a type that JSON does not have is taken as it comes."""
     try:
-        convert(object())
-    except msgspec.ValidationError:
-        return convert
+        info = msgspec.inspect.type_info(hint)
     except TypeError:
         return lambda value: value
-    return convert
+    kinds = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    if any(isinstance(kind, msgspec.inspect.CustomType) for kind in kinds):
+        return lambda value: value
+    return functools.partial(msgspec.convert, type=hint)
 
 
 def _plain(error: str) -> str:
     """msgspec's message without its marks: "expected integer, got string"."""
-    words = _MSGSPEC_WORDS.sub(lambda match: _JSON_WORDS.get(match.group(1), match.group(1)), error)
+    words = _MSGSPEC_WORDS.sub(_json_words, error)
     return words[:1].lower() + words[1:]
+
+
+def _json_words(match: re.Match[str]) -> str:
+    return " | ".join(_JSON_WORDS.get(word, word) for word in match.group(1).split(" | "))

@@ -132,7 +132,7 @@ def issue_ticket(key: TicketKey, claims: AuthData, *, now_s: float, nonce: bytes
     key_id = key.id.encode()
     issued_ms = int(now_s * 1000)
     head = _HEAD.pack(_VERSION, issued_ms, issued_ms + int(life_s * 1000), nonce, len(key_id)) + key_id
-    return base64.urlsafe_b64encode(head + _mac(key.secret, head, claims)).rstrip(b"=").decode()
+    return _text(head + _mac(key.secret, head, claims))
 
 
 def read_ticket(signature: str, claims: AuthData, keys: Mapping[str, TicketKey]) -> Ticket:
@@ -150,7 +150,13 @@ def read_ticket(signature: str, claims: AuthData, keys: Mapping[str, TicketKey])
         raise AuthenticationFailed("the signature is not a ticket of a key that this worker has") from None
     if version != _VERSION or len(mac) != _MAC_BYTES or not hmac.compare_digest(mac, expected):
         raise AuthenticationFailed("the ticket's MAC does not hold for these claims")
+    if _text(raw) != signature:  # base64 can spell the same bytes in several ways; a ticket has one
+        raise AuthenticationFailed("the ticket is not spelled as it was issued")
     return Ticket(issued_ms / 1000, expires_ms / 1000, nonce)
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _mac(secret: bytes, head: bytes, claims: AuthData) -> bytes:
