@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -38,13 +38,15 @@ class Books:
 
     def set_capacity(self, per_s: float) -> None:
         """The benchmark's result, or the author's word (workload/s)."""
-        self.ledger.capacity_per_s, self.ledger.ramp, self._learned = per_s, None, None
+        self.ledger.capacity_per_s, self._learned = per_s, None
+        self._wake(self.ledger.set_ramp(None, time.monotonic()))
         self.version += 1
 
     def learn_capacity(self) -> None:
         """No benchmark: start with one request at a time and learn from those served."""
         if self._learned is None and self.ledger.capacity_per_s == 0.0:
-            self._learned, self.ledger.ramp = LearnedCapacity(), 1
+            self._learned = LearnedCapacity()
+            self._wake(self.ledger.set_ramp(1, time.monotonic()))
 
     def turn(
         self, lane: Lane, workload: float, *, max_wait_s: float | None, request_idx: int, in_session: bool
@@ -67,8 +69,7 @@ class Books:
         """End a request: wake whose turn has come, tell the engine later, learn."""
         now_s = time.monotonic()
         working = entry.lane.working
-        for next_one in self.ledger.settle(entry, outcome, now_s):
-            next_one.wake()
+        self._wake(self.ledger.settle(entry, outcome, now_s))
         self.version += 1
         self._settled.set()
         record = finished(entry)
@@ -78,6 +79,10 @@ class Books:
             self.timings.observe(queue_s=entry.started_s - entry.received_s, work_s=now_s - entry.started_s)
             if self._learned is not None and outcome is Outcome.SERVED:
                 self.ledger.capacity_per_s = self._learned.add(entry.workload, now_s - entry.started_s, working)
+
+    def _wake(self, started: Iterable[Entry]) -> None:
+        for entry in started:
+            entry.wake()
 
 
 class Turn:

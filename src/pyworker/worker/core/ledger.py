@@ -15,17 +15,19 @@ Workload is booked in whole millionths, so that sums are exact and the books bal
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from numbers import Real
+from typing import cast
 
 from pyworker.errors import QueueFull
 
 __all__ = ["Books", "Entry", "Lane", "Ledger", "Outcome", "State", "valid_workload"]
 
 MICRO = 1_000_000
+_MOST_WORKLOAD = 1e12  # of one request, so that sums stay finite; more is a calculator gone wrong
 _REMEMBERED_REQUESTS = 100_000
 _RAMP_END = 64
 
@@ -100,15 +102,18 @@ class Books:
 
 
 def valid_workload(workload: object) -> bool:
-    """Whether a calculator's result can be booked: a finite number, not below 0."""
-    return isinstance(workload, int | float) and not isinstance(workload, bool) and 0 <= workload < math.inf
+    """Whether a calculator's result can be booked: a number from 0 to _MOST_WORKLOAD."""
+    if isinstance(workload, bool) or not isinstance(workload, Real):  # numpy's numbers are Real
+        return False
+    return bool(0 <= cast("float", workload) <= _MOST_WORKLOAD)
 
 
 class Ledger:
     """See the module.
 
     ``capacity_per_s`` (workload/s; 0.0 while unknown) is what waits are estimated with. ``ramp``, when not None, is a
-    limit on every lane that rises by one with each request served: how a worker starts that was not benchmarked.
+    limit on every lane that rises by one with each request served, and ends: how a worker starts that was not
+    benchmarked.
     """
 
     def __init__(self) -> None:
@@ -210,11 +215,20 @@ class Ledger:
         self._in_flight_micro -= entry.workload_micro
         self.settled[outcome].add(entry.workload_micro)
         if self.ramp is not None and outcome is Outcome.SERVED:
-            self.ramp = self.ramp + 1 if self.ramp < _RAMP_END else None
-        return self.start_waiting(entry.lane, now_s)
+            return self.set_ramp(self.ramp + 1 if self.ramp < _RAMP_END else None, now_s)
+        return self._start_waiting(entry.lane, now_s)
 
-    def start_waiting(self, lane: Lane, now_s: float) -> list[Entry]:
-        """Move requests from the front of the line to free slots. Returns them: wake them."""
+    def set_ramp(self, ramp: int | None, now_s: float) -> list[Entry]:
+        """Let so many requests work in every lane, or as many as it has slots (None).
+
+        Returns the requests, of all lanes, whose turn has come: wake them.
+        """
+        self.ramp = ramp
+        lanes = dict.fromkeys(entry.lane for entry in self._in_flight)
+        return [started for lane in lanes for started in self._start_waiting(lane, now_s)]
+
+    def _start_waiting(self, lane: Lane, now_s: float) -> list[Entry]:
+        """Move requests from the front of the line to free slots."""
         started: list[Entry] = []
         while lane.waiting and self._has_slot(lane):
             entry, _ = lane.waiting.popitem(last=False)
