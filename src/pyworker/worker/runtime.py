@@ -31,7 +31,7 @@ from pyworker.worker.engine_link import EngineLink
 from pyworker.worker.health import Health
 from pyworker.worker.inside import Inside
 from pyworker.worker.intake import Intake
-from pyworker.worker.log_tail import LogTail, machine_start_s
+from pyworker.worker.log_tail import LogTail
 from pyworker.worker.model_session import ModelSession
 from pyworker.worker.open_sessions import OpenSessions
 from pyworker.worker.pass_through import PassThroughRoute
@@ -49,9 +49,14 @@ log = logging.getLogger("pyworker.runtime")
 
 
 class Runtime:
-    """Made inside a running event loop; ``settings.port`` is the port it really has."""
+    """Made inside a running event loop; ``settings.port`` is the port it really has.
 
-    def __init__(self, backend: Backend, settings: WorkerSettings, *, update: Callable[[], None]) -> None:
+    A model's log last written before ``log_since_s`` (epoch s) was left by an earlier run.
+    """
+
+    def __init__(
+        self, backend: Backend, settings: WorkerSettings, *, log_since_s: float, update: Callable[[], None]
+    ) -> None:
         self._backend = backend
         self.settings = settings = _with_authors_words(settings, backend)
         self._started_s = time.time()
@@ -73,7 +78,7 @@ class Runtime:
         close_routes = frozenset(route.endpoint for route in self.routes)
         self.sessions = OpenSessions(sessions, self._model, self.books.outbox, close_routes)
         intake = Intake(max_body_bytes=settings.max_body_bytes, max_held_bytes=settings.max_unauthenticated_bytes)
-        self._warm_up = self._make_warm_up()
+        self._warm_up = self._make_warm_up(log_since_s)
         self.proxy = Proxy(
             self.gate,
             intake,
@@ -131,10 +136,10 @@ class Runtime:
             else self._serial
         )
 
-    def _make_warm_up(self) -> WarmUp:
+    def _make_warm_up(self, log_since_s: float) -> WarmUp:
         backend, settings = self._backend, self.settings
         log_path = backend.model_log_file or settings.model_log
-        tail = LogTail(log_path, since_s=machine_start_s()) if backend.readiness == "log" and log_path else None
+        tail = LogTail(log_path, since_s=log_since_s) if backend.readiness == "log" and log_path else None
         health_url = _health_url(backend, settings)
         model = None if backend.lifecycle is not None else self._model
         lifecycle: Any = backend.lifecycle

@@ -26,6 +26,7 @@ from pyworker.names import refuse_unknown
 from pyworker.settings import LogSettings, WorkerSettings, environment
 from pyworker.version import __version__
 from pyworker.worker.app import SlowStarters, make_app
+from pyworker.worker.log_tail import machine_start_s
 from pyworker.worker.net import listen
 from pyworker.worker.runtime import Runtime
 
@@ -41,10 +42,10 @@ KEEP_ALIVE_S = 75.0
 class RunningWorker:
     """A worker that serves: its address, its parts, and what asks it to stop."""
 
-    def __init__(self, backend: Backend, settings: WorkerSettings) -> None:
+    def __init__(self, backend: Backend, settings: WorkerSettings, *, log_since_s: float) -> None:
         self.exit_status = 0
         self.stop = asyncio.Event()
-        self.runtime = Runtime(backend, settings, update=self.update)
+        self.runtime = Runtime(backend, settings, log_since_s=log_since_s, update=self.update)
         self.url = settings.url
         self.port = settings.port
 
@@ -114,7 +115,7 @@ async def running_worker(
     settings = replace(settings, port=sock.getsockname()[1])
     try:
         tls = _tls(settings)
-        worker = RunningWorker(backend, settings)
+        worker = RunningWorker(backend, settings, log_since_s=await asyncio.to_thread(machine_start_s))
     except BaseException:
         sock.close()
         raise
