@@ -4,11 +4,11 @@ import dataclasses
 import os
 
 from aiohttp import ClientResponse, web
+
+from benchmarks.workers.guide.data_types import InputData
 from lib.backend import Backend, LogAction
 from lib.data_types import EndpointHandler
 from lib.server import start_server
-
-from benchmarks.workers.guide.data_types import InputData
 
 
 @dataclasses.dataclass
