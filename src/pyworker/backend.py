@@ -39,6 +39,12 @@ class Mount:
         self.handler = handler
         self.answer: AiohttpHandler | None = None
 
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """The aiohttp handler. Raises NotReady while no server runs."""
+        if self.answer is None:
+            raise NotReady()
+        return await self.answer(request)
+
 
 class Backend:
     """A model server and how to stand before it.
@@ -119,13 +125,7 @@ class Backend:
         """An aiohttp handler, for ``web.post(path, ...)`` and the like."""
         mount = Mount(handler)
         self.mounts.append(mount)
-
-        async def handle(request: web.Request) -> web.StreamResponse:
-            if mount.answer is None:
-                raise NotReady()
-            return await mount.answer(request)
-
-        return handle
+        return mount.handle
 
     def routes(self, *handlers: Handler) -> list[web.RouteDef]:
         """Routes for handlers at their own endpoints and methods."""

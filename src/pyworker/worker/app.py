@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
-from pyworker.errors import AuthenticationFailed, PyWorkerError
-from pyworker.worker.inside import json_response
+from pyworker.errors import PyWorkerError
+from pyworker.worker.answers import json_response, log_refusal
 
 __all__ = ["SlowStarters", "make_app"]
 
@@ -75,10 +75,7 @@ def _answer_errors(starters: SlowStarters) -> Middleware:
 
 
 def _answer(request: web.Request, error: PyWorkerError) -> web.Response:
-    if isinstance(error, AuthenticationFailed):
-        log.warning("refused %s %s: %s", request.method, request.path, error.detail)
-    elif error.status >= 500:
-        log.warning("%s %s: %d %s", request.method, request.path, error.status, error)
+    log_refusal(request.method, request.path, error)
     response = json_response(error.body(), error.status, error.headers())
     if not request.content.is_eof():  # the rest of a body that nobody reads
         response.force_close()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import parse_qsl
 
 import aiohttp
 from aiohttp import web
@@ -24,9 +25,10 @@ from pyworker.worker import multipart
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.headers import REWRITTEN, request_headers
-from pyworker.worker.model_session import ModelSession
-from pyworker.worker.routes import JSON_HEADERS, Call, Probe, ReadBody, Reply, Route, explain_envelope
-from pyworker.worker.upstream import RawHeaders
+from pyworker.worker.incoming import AiohttpIncoming, Incoming
+from pyworker.worker.model_response import ModelResponse, ResponseAnswer
+from pyworker.worker.routes import Call, Probe, ReadBody, Route, explain_envelope
+from pyworker.worker.upstream import ModelServer, RawHeaders
 
 __all__ = ["AuthoredRoute"]
 
@@ -36,12 +38,10 @@ log = logging.getLogger("pyworker.handler")
 class AuthoredRoute(Route):
     """A handler written by subclass: JSON decoded to its payload, its author makes the answer."""
 
-    def __init__(
-        self, handler: EndpointHandler[Any], lane: Lane, max_wait_s: float | None, session: ModelSession
-    ) -> None:
+    def __init__(self, handler: EndpointHandler[Any], lane: Lane, max_wait_s: float | None, model: ModelServer) -> None:
         super().__init__(handler.endpoint, lane, max_wait_s)
         self.handler = handler
-        self._session = session
+        self._model = model
         self._payload_cls = cast("type[ApiPayload]", handler.payload_cls())
 
     def parse_envelope(self, body: bytes) -> Call:
@@ -57,10 +57,10 @@ class AuthoredRoute(Route):
         auth_data, payload, session_id = (*parts, None) if len(parts) == 2 else parts
         return Call(auth_data, session_id, payload)
 
-    async def read_plain(self, request: web.Request, read: ReadBody) -> Call:
-        if not request.body_exists:
-            return Call(None, None, self._payload(dict(request.query)))
-        if request.content_type != "application/json":
+    async def read_plain(self, request: Incoming, read: ReadBody) -> Call:
+        if not request.has_body:
+            return Call(None, None, self._payload(dict(parse_qsl(request.query))))
+        if (request.header("Content-Type") or "").partition(";")[0].strip().lower() != "application/json":
             raise UnsupportedMedia()
         return Call(None, None, self._payload(decode_object(await read())))
 
@@ -87,14 +87,16 @@ class AuthoredRoute(Route):
     def count_workload(self, call: Call) -> float:
         return call.payload.count_workload()
 
-    async def exchange(self, request: web.Request, call: Call) -> Reply:
+    async def exchange(self, request: Incoming, call: Call) -> bool:
+        assert isinstance(request, AiohttpIncoming)  # the fast lane has pass-through routes only
         if self.handler.remote_function is not None:
-            return await self._call_function(call)
+            request.response = await self._call_function(call)
+            return True
         headers = request_headers(request.raw_headers, without=REWRITTEN | {b"accept-encoding"})
         async with await self.send(request.method, self.target(request), call.payload, headers) as model_response:
             call.on_head()
             try:
-                response = await self.handler.generate_client_response(request, model_response)
+                response = await self.handler.generate_client_response(request.request, model_response)
             except (ConnectionError, web.HTTPException):  # the client has gone; the author answers by an exception
                 raise
             except (aiohttp.ClientError, TimeoutError) as error:
@@ -102,32 +104,39 @@ class AuthoredRoute(Route):
             except Exception:
                 log.exception("generate_client_response of %s failed", self.endpoint)
                 raise HandlerFailed() from None
-            return Reply(response, model_response.status < 400 and response.status < 400)
+            request.response = response
+            return model_response.status < 400 and response.status < 400
 
-    async def send(
-        self, method: str, target: str, payload: ApiPayload, headers: RawHeaders = ()
-    ) -> aiohttp.ClientResponse:
+    async def send(self, method: str, target: str, payload: ApiPayload, headers: RawHeaders = ()) -> ModelResponse:
         """The payload to the model server, as JSON or as a form.
 
         Raises ModelUnreachable, ModelFailed, HandlerFailed.
         """
         try:
-            make_form = getattr(type(payload), "generate_payload_multipart", None)
-            fields = make_form(payload) if make_form is not None else None
-            data: Any = dump(self.handler.generate_payload_json(payload)) if fields is None else multipart.form(fields)
+            content_type, body = await self._encode(payload)
         except Exception:
             log.exception("making the model's request for %s failed", self.endpoint)
             raise HandlerFailed() from None
-        return await self._session.send(method, target, data, [*headers, *(JSON_HEADERS if fields is None else ())])
+        all_headers = (*headers, (b"Content-Type", content_type))
+        answer = await self._model.send_for(ResponseAnswer, method, target, all_headers, (body,))
+        return ModelResponse(method, self._model.url(target), answer)
 
-    async def _call_function(self, call: Call) -> Reply:
+    async def _encode(self, payload: ApiPayload) -> tuple[bytes, bytes]:
+        """The content type and the body of a payload."""
+        make_form = getattr(type(payload), "generate_payload_multipart", None)
+        fields = make_form(payload) if make_form is not None else None
+        if fields is not None:
+            return await multipart.encode(fields)
+        return b"application/json", dump(self.handler.generate_payload_json(payload))
+
+    async def _call_function(self, call: Call) -> web.Response:
         try:
             result = await self.handler.call_remote_dispatch_function(self.handler.generate_payload_json(call.payload))
             body = dump({"result": result})
         except Exception:
             log.exception("the remote function of %s failed", self.endpoint)
             raise HandlerFailed() from None
-        return Reply(web.Response(body=body, content_type="application/json"), succeeded=True)
+        return web.Response(body=body, content_type="application/json")
 
     @property
     def plan(self) -> Plan | None:

@@ -76,7 +76,8 @@ class Books:
         if record is not None:
             self.outbox.add(record)
         if entry.started_s is not None:
-            self.timings.observe(queue_s=entry.started_s - entry.received_s, work_s=now_s - entry.started_s)
+            self.timings.queue.observe(entry.started_s - entry.received_s)
+            self.timings.work.observe(now_s - entry.started_s)
             if self._learned is not None and outcome is Outcome.SERVED:
                 self.ledger.capacity_per_s = self._learned.add(entry.workload, now_s - entry.started_s, working)
 
@@ -108,7 +109,7 @@ class Turn:
     def head_arrived(self) -> None:
         """The model has begun to answer."""
         if self.entry.started_s is not None:
-            self._books.timings.first_byte(time.monotonic() - self.entry.started_s)
+            self._books.timings.first_byte.observe(time.monotonic() - self.entry.started_s)
 
     async def __aenter__(self) -> Self:
         if self.entry.state is State.WORKING:

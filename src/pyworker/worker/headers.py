@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from multidict import CIMultiDict
 
-__all__ = ["REWRITTEN", "answer_headers", "query_without_key", "request_headers"]
+__all__ = ["REWRITTEN", "answer_headers", "query_without_key", "raw_answer_headers", "request_headers"]
 
 _HOP_BY_HOP = frozenset(
     {
@@ -39,10 +39,14 @@ def request_headers(raw: Iterable[Raw], *, without: frozenset[bytes] = frozenset
     return _without_named(raw, headers)
 
 
-def answer_headers(raw: Sequence[Raw]) -> CIMultiDict[str]:
+def raw_answer_headers(raw: Sequence[Raw]) -> list[Raw]:
     """The model server's headers that the client gets."""
-    headers = [(name, value) for name, value in raw if name.lower() not in _HOP_BY_HOP]
-    return CIMultiDict((_text(name), _text(value)) for name, value in _without_named(raw, headers))
+    return _without_named(raw, [(name, value) for name, value in raw if name.lower() not in _HOP_BY_HOP])
+
+
+def answer_headers(raw: Sequence[Raw]) -> CIMultiDict[str]:
+    """The same, as aiohttp has them."""
+    return CIMultiDict((_text(name), _text(value)) for name, value in raw_answer_headers(raw))
 
 
 def _without_named(raw: Iterable[Raw], headers: list[Raw]) -> list[Raw]:

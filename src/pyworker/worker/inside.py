@@ -12,8 +12,8 @@ from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
 from pyworker.errors import AuthenticationFailed
-from pyworker.wire import dump
 from pyworker.worker import metrics
+from pyworker.worker.answers import json_response
 from pyworker.worker.books import Books
 from pyworker.worker.core.gate import Gate
 from pyworker.worker.core.ledger import Outcome, State
@@ -25,14 +25,9 @@ from pyworker.worker.routes import Route
 from pyworker.worker.warm_up import WarmUp
 from pyworker.worker.watchdog import Watchdog
 
-__all__ = ["Inside", "json_response"]
+__all__ = ["Inside"]
 
 Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def json_response(message: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """A JSON answer."""
-    return web.Response(body=dump(message), status=status, headers=headers, content_type="application/json")
 
 
 @dataclass(slots=True)
@@ -104,7 +99,7 @@ class Inside:
 
     async def metrics(self, _request: web.Request) -> web.StreamResponse:
         """Prometheus."""
-        body = metrics.exposition(self.books.timings, self._snapshot)
+        body = metrics.exposition(self._snapshot)
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def start_update(self, _request: web.Request) -> web.StreamResponse:
@@ -136,6 +131,7 @@ class Inside:
         yield metrics.counter(
             "pyworker_event_loop_blocked", "Times the event loop stood still.", self.watchdog.blocked_count
         )
+        yield from self.books.timings.families()
         bad = sum(route.bad_workloads for route in self.routes)
         yield metrics.counter("pyworker_bad_workloads", "Workload counts that were no finite number from 0 up.", bad)
 

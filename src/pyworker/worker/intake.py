@@ -11,9 +11,8 @@ import zlib
 from types import TracebackType
 from typing import Self
 
-from aiohttp import web
-
 from pyworker.errors import BodyTooLarge, InvalidJson, SlowBody, UnsupportedMedia
+from pyworker.worker.incoming import Incoming
 
 __all__ = ["Hold", "Intake"]
 
@@ -51,11 +50,11 @@ class Hold:
     ) -> None:
         self._intake.held_bytes -= self._bytes
 
-    async def read(self, request: web.Request) -> bytes:
+    async def read(self, request: Incoming) -> bytes:
         """The whole body. Raises BodyTooLarge (also for a Content-Length, before a byte is read), SlowBody."""
         announced = request.content_length or 0
         self._check(announced)
-        content = request.content
+        content = request.body
         if content.is_eof():  # it came with the head: the common case
             return self._decoded(request, self._taken(content.read_nowait()))
         pieces: list[bytes] = []
@@ -70,9 +69,9 @@ class Hold:
             raise SlowBody() from None
         return self._decoded(request, pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
-    def _decoded(self, request: web.Request, body: bytes) -> bytes:
+    def _decoded(self, request: Incoming, body: bytes) -> bytes:
         """The server leaves compressed bodies as they are (they may be passed on); an envelope is needed in clear."""
-        encoding = request.headers.get("Content-Encoding", "identity").lower()
+        encoding = (request.header("Content-Encoding") or "identity").lower()
         if encoding == "identity":
             return body
         if encoding not in _WINDOW_BITS:

@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-__all__ = ["Snapshot", "Timings", "exposition"]
+__all__ = ["Histogram", "Snapshot", "Timings", "by_outcome", "counter", "exposition", "gauge"]
 
-_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
 Snapshot = Callable[[], Iterable[Metric]]
 
 
+class Histogram:
+    """Counts of durations (s) by bucket. One thread uses it: no lock."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name = name
+        self._text = text
+        self._counts = [0] * (len(BUCKETS_S) + 1)
+        self._sum_s = 0.0
+
+    def observe(self, took_s: float) -> None:
+        """Count one."""
+        self._counts[bisect.bisect_left(BUCKETS_S, took_s)] += 1
+        self._sum_s += took_s
+
+    def family(self) -> Metric:
+        """As Prometheus has it: each bucket counts all that was quicker."""
+        buckets: list[tuple[str, float]] = []
+        total = 0
+        for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), self._counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        return HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum_s)
+
+
 class Timings:
-    """Histograms, in s."""
+    """How long requests waited, worked, and had to wait for the model's first byte."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry(auto_describe=False)
-        self._queue = self._histogram("pyworker_queue_seconds", "Time a request waited in this worker's queue.")
-        self._work = self._histogram("pyworker_work_seconds", "Time from a request's turn to the end of its answer.")
-        self._first = self._histogram(
+        self.queue = Histogram("pyworker_queue_seconds", "Time a request waited in this worker's queue.")
+        self.work = Histogram("pyworker_work_seconds", "Time from a request's turn to the end of its answer.")
+        self.first_byte = Histogram(
             "pyworker_first_byte_seconds", "Time from a request's turn to the head of the model's answer."
         )
 
-    def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(name, text, buckets=_BUCKETS_S, registry=self.registry)
-
-    def observe(self, *, queue_s: float, work_s: float) -> None:
-        """A request has ended."""
-        self._queue.observe(queue_s)
-        self._work.observe(work_s)
-
-    def first_byte(self, after_s: float) -> None:
-        """The head of the model's answer has come."""
-        self._first.observe(after_s)
+    def families(self) -> list[Metric]:
+        """All of them."""
+        return [self.queue.family(), self.work.family(), self.first_byte.family()]
 
 
 class _OnDemand(Collector):
@@ -48,11 +64,11 @@ class _OnDemand(Collector):
         return self._snapshot()
 
 
-def exposition(timings: Timings, snapshot: Snapshot) -> bytes:
-    """All metrics in the text format."""
+def exposition(snapshot: Snapshot) -> bytes:
+    """Metrics in the text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_OnDemand(snapshot))
-    return generate_latest(registry) + generate_latest(timings.registry)
+    return generate_latest(registry)
 
 
 def gauge(name: str, text: str, value: float) -> Metric:

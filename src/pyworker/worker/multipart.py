@@ -13,11 +13,16 @@ from aiohttp import FormData
 
 from pyworker.wire import dump
 
-__all__ = ["form"]
+__all__ = ["encode"]
 
 
-def form(fields: Mapping[str, Any]) -> FormData:
-    """The form to send. Raises TypeError naming a field that cannot be sent."""
+async def encode(fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """The content type, with its boundary, and the body. Raises TypeError naming a field that cannot be sent."""
+    form = _form(fields)()
+    return form.headers["Content-Type"].encode(), await form.as_bytes()
+
+
+def _form(fields: Mapping[str, Any]) -> FormData:
     data = FormData(default_to_multipart=True)
     for name, value in fields.items():
         values = cast("list[Any]", value) if isinstance(value, list) else [value]

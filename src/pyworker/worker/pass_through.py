@@ -6,7 +6,6 @@ import asyncio
 import logging
 
 import msgspec
-from aiohttp import web
 
 from pyworker.errors import BenchmarkFailed, ModelFailed, ModelUnreachable
 from pyworker.handlers import PassThroughHandler
@@ -14,8 +13,8 @@ from pyworker.wire import decode_object, dump, parse_envelope
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.headers import REWRITTEN, query_without_key, request_headers
-from pyworker.worker.relay import relay
-from pyworker.worker.routes import JSON_HEADERS, Call, Probe, ReadBody, Reply, Route, explain_envelope
+from pyworker.worker.incoming import Incoming
+from pyworker.worker.routes import JSON_HEADERS, Call, Probe, ReadBody, Route, explain_envelope
 from pyworker.worker.upstream import Body, ModelServer, RawHeaders
 
 __all__ = ["PassThroughRoute"]
@@ -38,7 +37,7 @@ class PassThroughRoute(Route):
         auth_data, payload, session_id = explain_envelope(decode_object(body))
         return Call(auth_data, session_id, msgspec.Raw(dump(payload)))
 
-    async def read_plain(self, request: web.Request, read: ReadBody) -> Call:  # noqa: ARG002
+    async def read_plain(self, request: Incoming, read: ReadBody) -> Call:  # noqa: ARG002
         return Call(None, None, None)  # the body is not held: it streams through
 
     def count_workload(self, call: Call) -> float:
@@ -47,21 +46,21 @@ class PassThroughRoute(Route):
             return self._handler.workload
         return calculator(decode_object(memoryview(call.payload)))
 
-    async def exchange(self, request: web.Request, call: Call) -> Reply:
-        query = query_without_key(request.rel_url.raw_query_string)
+    async def exchange(self, request: Incoming, call: Call) -> bool:
+        query = query_without_key(request.query)
         target = self.target(request) + (f"?{query}" if query else "")
         headers: RawHeaders
         body: Body
         if call.payload is None:
             headers = request_headers(request.raw_headers)
-            body = request.content.iter_any() if request.body_exists else ()
+            body = request.body.iter_any() if request.has_body else ()
         else:
             headers = (*request_headers(request.raw_headers, without=REWRITTEN), *JSON_HEADERS)
             body = (memoryview(call.payload),)
         async with await self._model.send(request.method, target, headers, body) as answer:
             call.on_head()
-            response = await relay(request, answer)
-            return Reply(response, answer.status < 400)
+            await request.relay(answer)
+            return answer.status < 400
 
     @property
     def plan(self) -> Plan | None:

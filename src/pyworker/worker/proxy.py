@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiohttp import web
-
 from pyworker.errors import AuthenticationFailed, ModelUnreachable, QueueFull, SessionGone
 from pyworker.wire import AuthData, parse_auth_header
 from pyworker.worker.books import Books, Turn
@@ -17,9 +15,9 @@ from pyworker.worker.core.ledger import Outcome
 from pyworker.worker.core.readiness import Readiness
 from pyworker.worker.core.sessions import Session
 from pyworker.worker.engine_link import EngineLink
+from pyworker.worker.incoming import Incoming
 from pyworker.worker.intake import Intake
 from pyworker.worker.open_sessions import OpenSessions
-from pyworker.worker.relay import cut_off
 from pyworker.worker.routes import Call, Route
 
 __all__ = ["Admission", "Proxy"]
@@ -51,7 +49,7 @@ class Proxy:
     engine: EngineLink
     model_unreachable: Callable[[], None]
 
-    async def handle(self, request: web.Request, route: Route) -> web.StreamResponse:
+    async def handle(self, request: Incoming, route: Route) -> None:
         """Answer one request. Raises a PyWorkerError with the status to answer."""
         admission = await self._let_in(request, route)  # 4xx: it is in no book
         self.readiness.require_ready()  # 503
@@ -59,14 +57,13 @@ class Proxy:
         try:
             with self.sessions.request_in(admission.session):
                 async with turn:  # waits in line; 429 when that takes too long; settles whatever happens
-                    reply = await route.exchange(request, admission.call)
-                    turn.outcome = Outcome.SERVED if reply.succeeded else Outcome.ERRORED
-                    return reply.response
+                    succeeded = await route.exchange(request, admission.call)
+                    turn.outcome = Outcome.SERVED if succeeded else Outcome.ERRORED
         except QueueFull:
             self.gate.give_back(admission.grant)
             raise
         except Exception as error:
-            cut_off(request)
+            request.cut_off()
             if isinstance(error, ModelUnreachable):
                 self.model_unreachable()
             raise
@@ -74,9 +71,9 @@ class Proxy:
             self._explain_cancellation(request, admission.session)
             raise
 
-    async def _let_in(self, request: web.Request, route: Route) -> Admission:
+    async def _let_in(self, request: Incoming, route: Route) -> Admission:
         """Read the request and check who sent it: by its header before its body is read, else by the envelope."""
-        header = request.headers.get("X-Auth-Data")
+        header = request.header("X-Auth-Data")
         if header is not None:
             return await self._let_in_plain(request, route, *parse_auth_header(header))
         if request.method in BODILESS or not _may_be_envelope(request):
@@ -89,7 +86,7 @@ class Proxy:
         return Admission(call, call.auth_data or ANONYMOUS, grant, session)
 
     async def _let_in_plain(
-        self, request: web.Request, route: Route, auth_data: AuthData, session_id: str | None
+        self, request: Incoming, route: Route, auth_data: AuthData, session_id: str | None
     ) -> Admission:
         grant, session = await self.authenticate(auth_data, session_id)
 
@@ -113,7 +110,7 @@ class Proxy:
                 raise
         return self.gate.check(auth_data, time.time()), None
 
-    def _admit(self, request: web.Request, route: Route, admission: Admission) -> Turn:
+    def _admit(self, request: Incoming, route: Route, admission: Admission) -> Turn:
         """Spend the ticket and book the request: no other request comes between."""
         workload = route.workload(admission.call)
         self.gate.spend(admission.grant, time.time())
@@ -129,25 +126,22 @@ class Proxy:
             self.gate.give_back(admission.grant)
             raise
         admission.call.on_head = turn.head_arrived
-        turn.client_gone = lambda: _client_gone(request) or _closed(admission.session, self.sessions)
+        turn.client_gone = lambda: request.client_gone or _closed(admission.session, self.sessions)
         return turn
 
-    def _explain_cancellation(self, request: web.Request, session: Session | None) -> None:
+    def _explain_cancellation(self, request: Incoming, session: Session | None) -> None:
         """A request that is cancelled because its session closed is told so, if it has not been answered yet."""
         task = asyncio.current_task()
-        if task is None or _client_gone(request) or not _closed(session, self.sessions):
+        if task is None or request.client_gone or not _closed(session, self.sessions):
             return
-        cut_off(request)
+        request.cut_off()
         task.uncancel()
         raise SessionGone() from None
 
 
-def _may_be_envelope(request: web.Request) -> bool:
-    return "Content-Type" not in request.headers or request.content_type in ENVELOPE_TYPES
-
-
-def _client_gone(request: web.Request) -> bool:
-    return request.transport is None or request.transport.is_closing()
+def _may_be_envelope(request: Incoming) -> bool:
+    content_type = request.header("Content-Type")
+    return content_type is None or content_type.partition(";")[0].strip().lower() in ENVELOPE_TYPES
 
 
 def _closed(session: Session | None, sessions: OpenSessions) -> bool:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import yarl
-from aiohttp import web
 
 from pyworker.errors import BadPath, JsonDataException
 from pyworker.fields import MISSING_PARAMETER, read_part
@@ -18,9 +17,10 @@ from pyworker.handlers import DEFAULT_WORKLOAD
 from pyworker.wire import AuthData, parse_auth_data
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane, valid_workload
+from pyworker.worker.incoming import Incoming
 from pyworker.worker.upstream import RawHeaders
 
-__all__ = ["JSON_HEADERS", "Call", "Probe", "ReadBody", "Reply", "Route", "explain_envelope"]
+__all__ = ["JSON_HEADERS", "Call", "Probe", "ReadBody", "Route", "explain_envelope"]
 
 log = logging.getLogger("pyworker.handler")
 
@@ -46,14 +46,6 @@ class Call:
     on_head: Callable[[], None] = _nothing
 
 
-@dataclass(slots=True)
-class Reply:
-    """What the client gets, and whether the model did its work."""
-
-    response: web.StreamResponse
-    succeeded: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Probe:
     """One request of the benchmark: its workload, and why it failed ("" when it was answered with 2xx)."""
@@ -77,7 +69,7 @@ class Route(ABC):
         """A JSON envelope. Raises JsonDataException, InvalidJson, HandlerFailed."""
 
     @abstractmethod
-    async def read_plain(self, request: web.Request, read: ReadBody) -> Call:
+    async def read_plain(self, request: Incoming, read: ReadBody) -> Call:
         """A request that was let in by its header; ``await read()`` gives its body."""
 
     @abstractmethod
@@ -85,8 +77,11 @@ class Route(ABC):
         """The author's count, which may be anything."""
 
     @abstractmethod
-    async def exchange(self, request: web.Request, call: Call) -> Reply:
-        """Send it to the model and its answer to the client. Raises ModelUnreachable, ModelFailed, HandlerFailed."""
+    async def exchange(self, request: Incoming, call: Call) -> bool:
+        """Send it to the model and its answer to the client. True when the model did its work.
+
+        Raises ModelUnreachable, ModelFailed, HandlerFailed.
+        """
 
     @abstractmethod
     async def probe(self) -> Probe:
@@ -120,13 +115,13 @@ class Route(ABC):
         self.bad_workloads += 1
         return DEFAULT_WORKLOAD
 
-    def target(self, request: web.Request) -> str:
+    def target(self, request: Incoming) -> str:
         """The path on the model server, its ``{places}`` filled from the request's. Raises BadPath."""
         if not self._places:
             return self.endpoint
 
         def fill(place: re.Match[str]) -> str:
-            value = request.match_info.get(place.group(1), "")
+            value = request.places.get(place.group(1), "")
             if not value or value in {".", ".."} or any(c in "/\\" or ord(c) < 32 for c in value):
                 raise BadPath()
             return yarl.URL.build(path="/" + value).raw_path[1:]

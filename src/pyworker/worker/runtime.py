@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 from aiohttp import web
+from aiohttp.hdrs import METH_ALL as METHODS
 
 from pyworker.api import EndpointHandler
 from pyworker.author_metrics import Metrics, ModelMetrics, RequestIndices, RequestMetrics, SystemMetrics
@@ -28,11 +29,13 @@ from pyworker.worker.core.ledger import Lane, Outcome, State
 from pyworker.worker.core.readiness import Event, Readiness
 from pyworker.worker.core.sessions import Sessions
 from pyworker.worker.engine_link import EngineLink
+from pyworker.worker.fast_lane import FastRoutes
 from pyworker.worker.health import Health
+from pyworker.worker.incoming import AiohttpIncoming
 from pyworker.worker.inside import Inside
 from pyworker.worker.intake import Intake
 from pyworker.worker.log_tail import LogTail
-from pyworker.worker.model_session import ModelSession
+from pyworker.worker.model_session import make_session
 from pyworker.worker.open_sessions import OpenSessions
 from pyworker.worker.pass_through import PassThroughRoute
 from pyworker.worker.proxy import Proxy
@@ -70,7 +73,7 @@ class Runtime:
         )
         self.engine = EngineLink(settings.report_addrs, self.gate)
         self._model = ModelServer(backend.model_server_url)
-        self._model_session = ModelSession(backend.model_server_url)
+        self._session = make_session(backend.model_server_url)
         self._serial = Lane("serial", 1)
         self._parallel = Lane("parallel", None)
         self.routes = [self._route(mount.handler) for mount in backend.mounts]
@@ -123,7 +126,7 @@ class Runtime:
         lane = self._lane(handler)
         max_wait_s = self._backend.max_wait_time if handler.max_queue_time is None else handler.max_queue_time
         if isinstance(handler, EndpointHandler):
-            return AuthoredRoute(handler, lane, max_wait_s, self._model_session)
+            return AuthoredRoute(handler, lane, max_wait_s, self._model)
         return PassThroughRoute(handler, lane, max_wait_s, self._model)
 
     def _lane(self, handler: Handler) -> Lane:
@@ -148,7 +151,7 @@ class Runtime:
         return WarmUp(
             self.readiness,
             self.books,
-            Health(health_url, model, self._model_session.session),
+            Health(health_url, model, self._session),
             tail=tail,
             log_actions=backend.log_actions,
             benchmark=self._make_benchmark(),
@@ -181,7 +184,7 @@ class Runtime:
     def start(self) -> None:
         """Answer requests, follow the model, report."""
         for mount, route in zip(self._backend.mounts, self.routes, strict=True):
-            mount.answer = partial(self.proxy.handle, route=route)
+            mount.answer = partial(self._answer, route)
         self._backend.running = self
         work: list[Coroutine[None, None, None]] = [
             self._warm_up.run(),
@@ -201,6 +204,24 @@ class Runtime:
             task = asyncio.create_task(coroutine)
             self._tasks.add(task)
             task.add_done_callback(self._task_ended)
+
+    async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
+        incoming = AiohttpIncoming(request)
+        await self.proxy.handle(incoming, route)
+        assert incoming.response is not None
+        return incoming.response
+
+    def fast_routes(self, routes: Iterable[web.AbstractRouteDef]) -> FastRoutes:
+        """The author's routes that only pass through, for the fast lane. Of two for one path the first counts."""
+        by_mount: dict[object, Route] = dict(zip(self._backend.mounts, self.routes, strict=True))
+        first: dict[tuple[bytes, bytes], Route | None] = {}
+        for definition in routes:
+            if isinstance(definition, web.RouteDef) and "{" not in definition.path:
+                methods = METHODS if definition.method == "*" else [definition.method]
+                route = by_mount.get(getattr(definition.handler, "__self__", None))
+                for method in methods:
+                    first.setdefault((method.encode(), definition.path.encode()), route)
+        return {key: route for key, route in first.items() if isinstance(route, PassThroughRoute)}
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -236,7 +257,7 @@ class Runtime:
         for mount in self._backend.mounts:
             mount.answer = None
         self._model.close()
-        await self._model_session.close()
+        await self._session.close()
         await self.engine.close()
 
     # --- what authors see ---
@@ -244,7 +265,7 @@ class Runtime:
     @property
     def session(self) -> aiohttp.ClientSession:
         """The HTTP client to the model server."""
-        return self._model_session.session
+        return self._session
 
     def backend_errored(self, msg: str) -> None:
         """The author says that the model has failed."""

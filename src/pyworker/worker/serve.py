@@ -26,6 +26,7 @@ from pyworker.names import refuse_unknown
 from pyworker.settings import LogSettings, WorkerSettings, environment
 from pyworker.version import __version__
 from pyworker.worker.app import SlowStarters, make_app
+from pyworker.worker.fast_lane import FastLane
 from pyworker.worker.log_tail import machine_start_s
 from pyworker.worker.net import listen
 from pyworker.worker.runtime import Runtime
@@ -111,6 +112,7 @@ async def running_worker(
 
     Port 0 takes any free one; ``RunningWorker.url`` and ``.port`` say which.
     """
+    routes = list(routes)
     sock = listen(settings.host, settings.port)
     settings = replace(settings, port=sock.getsockname()[1])
     try:
@@ -131,17 +133,21 @@ async def running_worker(
         shutdown_timeout=1.0,
     )
     await runner.setup()
-    server = await asyncio.get_running_loop().create_server(_factory(runner, starters), sock=sock, ssl=tls)
-    watch = asyncio.create_task(starters.close_forever())
+    fast_lane = FastLane(runtime.fast_routes(routes), runtime.proxy, _factory(runner, starters))
+    server = await asyncio.get_running_loop().create_server(fast_lane.connection, sock=sock, ssl=tls)
+    watches = [asyncio.create_task(starters.close_forever()), asyncio.create_task(fast_lane.close_idle_forever())]
     callbacks = await _serve_callbacks(runtime)
     try:
         runtime.start()
         log.info("serving at %s (port %d)", worker.url, worker.port)
         yield worker
+        fast_lane.drain()
         await runtime.drain(settings.drain_s)
     finally:
-        watch.cancel()
+        for watch in watches:
+            watch.cancel()
         server.close()
+        await fast_lane.close()
         await runner.cleanup()
         if callbacks is not None:
             await callbacks.cleanup()

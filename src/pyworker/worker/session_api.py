@@ -11,8 +11,9 @@ from aiohttp import web
 from pyworker.errors import AuthenticationFailed, JsonDataException, PyWorkerError, SessionGone, SessionNotFound
 from pyworker.fields import read_fields, read_part
 from pyworker.wire import AuthData, SessionQuery, SessionSpec, decode_object, parse, parse_auth_data
+from pyworker.worker.answers import json_response
 from pyworker.worker.core.sessions import Session
-from pyworker.worker.inside import json_response
+from pyworker.worker.incoming import AiohttpIncoming
 from pyworker.worker.open_sessions import as_json
 from pyworker.worker.proxy import Proxy
 
@@ -38,7 +39,7 @@ class SessionApi:
         """201, and spends the ticket."""
         proxy = self.proxy
         with proxy.intake.hold() as hold:
-            auth_data, spec = _parse_create(await hold.read(request))
+            auth_data, spec = _parse_create(await hold.read(AiohttpIncoming(request)))
             grant, _ = await proxy.authenticate(auth_data, None)
         proxy.readiness.require_ready()
         proxy.gate.spend(grant, time.time())
@@ -69,7 +70,7 @@ class SessionApi:
 
     async def _owned(self, request: web.Request, *, ended: bool = False) -> Session:
         with self.proxy.intake.hold() as hold:
-            query = parse(await hold.read(request), SessionQuery)
+            query = parse(await hold.read(AiohttpIncoming(request)), SessionQuery)
         try:
             session_auth = parse_auth_data(query.session_auth)
         except JsonDataException:

@@ -11,39 +11,53 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import httptools
+import yarl
 
 from pyworker.errors import ModelFailed, ModelUnreachable
 from pyworker.worker.net import keep_alive
 
-__all__ = ["Answer", "Body", "ModelServer", "RawHeaders"]
+__all__ = ["Answer", "Body", "Connection", "ModelServer", "RawHeaders"]
 
 IDLE_S = 4.0  # llama.cpp, uvicorn and node close after 5 s
 CONNECT_TIMEOUT_S = 10.0
 HIGH_WATER_BYTES = 256 * 1024
+_URLS_REMEMBERED = 1000
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 Body = Sequence[bytes | memoryview] | AsyncIterator[bytes]
+AnswerT = TypeVar("AnswerT", bound="Answer")
 
 
 class ModelServer:
     """The model server at ``base_url`` (``http[s]://host:port[/path]``) and the open connections to it."""
 
     def __init__(self, base_url: str) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._urls: dict[str, yarl.URL] = {}
         parts = urlsplit(base_url)
         self._host = parts.hostname or "127.0.0.1"
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._tls else 80)
         self._base_path = parts.path.rstrip("/")
         self._host_header = parts.netloc.rpartition("@")[2].encode()
-        self._idle: list[_Connection] = []
+        self._idle: list[Connection] = []
         self._reaper: asyncio.TimerHandle | None = None
 
     async def send(self, method: str, target: str, headers: RawHeaders, body: Body = ()) -> Answer:
         """Send a request; returns when the answer's head is there. Use the Answer in ``async with``.
+
+        Raises ModelUnreachable, ModelFailed.
+        """
+        return await self.send_for(Answer, method, target, headers, body)
+
+    async def send_for(
+        self, answer: Callable[[Connection], AnswerT], method: str, target: str, headers: RawHeaders, body: Body = ()
+    ) -> AnswerT:
+        """The same with an Answer of another kind.
 
         ``target`` is path and query. A body given as pieces gets a Content-Length; one given as a stream is sent
         chunked unless the headers name its length. A kept connection that the model server closed before any byte of
@@ -52,14 +66,24 @@ class ModelServer:
         head = self._head(method, target, headers, body)
         connection = self._take() or await self._connect()
         try:
-            return await connection.exchange(method, head, body)
+            return await connection.exchange(method, head, body, answer(connection))
         except _ClosedEarlyError:
             if not connection.reused or isinstance(body, AsyncIterator):
                 raise ModelFailed("the model server closed the connection without an answer") from None
         try:
-            return await (await self._connect()).exchange(method, head, body)
+            connection = await self._connect()
+            return await connection.exchange(method, head, body, answer(connection))
         except _ClosedEarlyError:
             raise ModelFailed("the model server closed the connection without an answer") from None
+
+    def url(self, target: str) -> yarl.URL:
+        """The whole URL of a path on the model server."""
+        url = self._urls.get(target)
+        if url is None:
+            url = yarl.URL(self._base_url + target, encoded=True)
+            if len(self._urls) < _URLS_REMEMBERED:
+                self._urls[target] = url
+        return url
 
     async def accepts_connections(self) -> None:
         """Open and close a connection. Raises ModelUnreachable."""
@@ -83,12 +107,12 @@ class ModelServer:
             lines.append(b"Transfer-Encoding: chunked")
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(self._release), self._host, self._port, ssl=self._tls
+                    lambda: Connection(self._release), self._host, self._port, ssl=self._tls
                 )
         except OSError as error:  # TimeoutError is one
             raise ModelUnreachable(
@@ -97,7 +121,7 @@ class ModelServer:
             ) from None
         return connection
 
-    def _take(self) -> _Connection | None:
+    def _take(self) -> Connection | None:
         """The connection used last that is still good."""
         now_s = asyncio.get_running_loop().time()
         while self._idle:
@@ -108,7 +132,7 @@ class ModelServer:
             connection.abort()
         return None
 
-    def _release(self, connection: _Connection) -> None:
+    def _release(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
         connection.idle_until_s = loop.time() + connection.idle_s
         self._idle.append(connection)
@@ -136,7 +160,7 @@ class Answer:
     Leaving ``async with`` before the end closes the connection, and with it the model's work.
     """
 
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.status = 0
         self.reason = ""
         self.headers: list[tuple[bytes, bytes]] = []
@@ -189,17 +213,30 @@ class Answer:
         self._buffered_bytes = 0
         return data
 
+    # --- called by the connection ---
+
+    def begin(self) -> None:
+        """Status and headers are there."""
+
     def add(self, piece: bytes) -> bool:
-        """Called by the connection. False when it should stop reading for now."""
+        """A piece of the body. False when reading should stop for now."""
         self._pieces.append(piece)
         self._buffered_bytes += len(piece)
         return self._buffered_bytes <= HIGH_WATER_BYTES
 
+    def end(self) -> None:
+        """The body is complete."""
+        self.complete = True
 
-class _Connection(asyncio.Protocol):
+    def fail(self, error: Exception) -> None:
+        """There will be no more."""
+        self.error = error
+
+
+class Connection(asyncio.Protocol):
     """One connection: requests go out, the parser's callbacks fill the Answer, waiters are woken."""
 
-    def __init__(self, release: Callable[[_Connection], None]) -> None:
+    def __init__(self, release: Callable[[Connection], None]) -> None:
         self.reused = False
         self.idle_s = IDLE_S
         self.idle_until_s = 0.0
@@ -222,9 +259,9 @@ class _Connection(asyncio.Protocol):
         """Whether a request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def exchange(self, method: str, head: bytes, body: Body) -> Answer:
+    async def exchange(self, method: str, head: bytes, body: Body, answer: AnswerT) -> AnswerT:
         """Send one request and wait for the head of its answer."""
-        answer = self._answer = Answer(self)
+        self._answer = answer
         self._method = method
         self._head_done = self._has_length = self._keep = self._received_bytes = False
         try:
@@ -290,6 +327,11 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def pause_reading(self) -> None:
+        """The caller cannot keep up."""
+        if self.is_open and self._transport is not None:
+            self._transport.pause_reading()
+
     def resume_reading(self) -> None:
         """The caller has caught up."""
         if self.is_open and self._transport is not None:
@@ -318,11 +360,11 @@ class _Connection(asyncio.Protocol):
         answer = self._answer
         if answer is not None and not answer.complete:
             if not self._received_bytes:
-                answer.error = _ClosedEarlyError()
+                answer.fail(_ClosedEarlyError())
             elif self._head_done and not self._has_length and exc is None:
-                answer.complete = True  # its end is the end of the connection
+                answer.end()  # its end is the end of the connection
             else:
-                answer.error = ModelFailed()
+                answer.fail(ModelFailed())
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._wake()
@@ -341,7 +383,7 @@ class _Connection(asyncio.Protocol):
 
     def _fail(self, error: Exception) -> None:
         if self._answer is not None:
-            self._answer.error = error
+            self._answer.fail(error)
         self.abort()
 
     # --- httptools ---
@@ -369,17 +411,19 @@ class _Connection(asyncio.Protocol):
             answer.headers.clear()
             return
         self._head_done = True
+        answer.begin()
         self._keep = self._parser.should_keep_alive()
         if self._method == "HEAD":  # the parser would wait for the body that its length names
-            answer.complete, self._keep = True, False
+            self._keep = False
+            answer.end()
 
     def on_body(self, body: bytes) -> None:
-        if self._answer is not None and not self._answer.add(body) and self._transport is not None:
-            self._transport.pause_reading()
+        if self._answer is not None and not self._answer.add(body):
+            self.pause_reading()
 
     def on_message_complete(self) -> None:
-        if self._answer is not None and self._head_done:
-            self._answer.complete = True
+        if self._answer is not None and self._head_done and not self._answer.complete:
+            self._answer.end()
 
 
 def _idle_s(keep_alive_header: bytes) -> float:

@@ -1,0 +1,113 @@
+"""A request as the proxy sees it, whichever server read it: aiohttp's, or the fast lane."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from aiohttp import web
+
+from pyworker.worker.headers import answer_headers
+from pyworker.worker.upstream import Answer
+
+__all__ = ["AiohttpIncoming", "BodySource", "Incoming"]
+
+
+class BodySource(Protocol):
+    """A request's body while it comes in."""
+
+    def is_eof(self) -> bool:
+        """Whether all of it is there."""
+        ...
+
+    def read_nowait(self) -> bytes:
+        """What is there."""
+        ...
+
+    async def readany(self) -> bytes:
+        """At least one byte; b"" at the end."""
+        ...
+
+    def iter_any(self) -> AsyncIterator[bytes]:
+        """Pieces as they come."""
+        ...
+
+
+class Incoming(ABC):
+    """A request and the way to answer it."""
+
+    method: str
+    path: str
+    query: str
+    raw_headers: Sequence[tuple[bytes, bytes]]
+    places: Mapping[str, str]
+    body: BodySource
+    content_length: int | None
+    has_body: bool
+
+    @abstractmethod
+    def header(self, name: str) -> str | None:
+        """The first header of this name."""
+
+    @property
+    @abstractmethod
+    def client_gone(self) -> bool:
+        """Whether nobody is there to be answered."""
+
+    @abstractmethod
+    async def relay(self, answer: Answer) -> None:
+        """Pass the model server's answer on as it comes. Raises ModelFailed when it breaks off."""
+
+    @abstractmethod
+    def cut_off(self) -> None:
+        """When an answer has begun, end the connection so that the client cannot take it for a whole one."""
+
+
+class AiohttpIncoming(Incoming):
+    """A ``web.Request``; ``response`` is what its handler returns in the end."""
+
+    def __init__(self, request: web.Request) -> None:
+        self.request = request
+        self.response: web.StreamResponse | None = None
+        self.method = request.method
+        self.path = request.path
+        self.raw_headers = request.raw_headers
+        self.places = request.match_info
+        self.body = request.content
+        self.content_length = request.content_length
+        self.has_body = request.body_exists
+
+    @property
+    def query(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.request.rel_url.raw_query_string
+
+    def header(self, name: str) -> str | None:
+        return self.request.headers.get(name)
+
+    @property
+    def client_gone(self) -> bool:
+        return self.request.transport is None or self.request.transport.is_closing()
+
+    async def relay(self, answer: Answer) -> None:
+        headers = answer_headers(answer.headers)
+        if answer.complete and answer.error is None:
+            if self.method != "HEAD":
+                headers.popall("Content-Length", None)  # aiohttp writes it, from the very same bytes
+            self.response = web.Response(
+                status=answer.status, reason=answer.reason, headers=headers, body=answer.read_nowait()
+            )
+            return
+        response = self.response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
+        await response.prepare(self.request)
+        while piece := await answer.next_piece():
+            await response.write(piece)
+        await response.write_eof()
+
+    def cut_off(self) -> None:
+        if self.request.writer.output_size == 0 or self.request.transport is None:
+            return
+        if self.request.version < (1, 1):
+            self.request.transport.abort()
+        else:
+            self.request.transport.close()

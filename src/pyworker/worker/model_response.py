@@ -1,0 +1,119 @@
+"""The model server's answer as the ``aiohttp.ClientResponse`` that authors see.
+
+aiohttp's own client costs several times what the exchange itself does, so the answer comes by ``upstream`` like any
+other and is shown as a ClientResponse: status, headers and a ``content`` stream that the connection fills. What
+depends on aiohttp's insides is all here, and tested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from types import TracebackType
+from typing import Any, cast
+
+import aiohttp
+import yarl
+from aiohttp import ClientPayloadError, HttpVersion11, RequestInfo, StreamReader
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.helpers import TimerNoop
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from pyworker.worker.upstream import Answer, Connection
+
+__all__ = ["ModelResponse", "ResponseAnswer"]
+
+_BUFFER_BYTES = 64 * 1024
+_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+
+
+class _Flow:
+    """What a StreamReader asks of its protocol: to stop and go on reading."""
+
+    connected = True
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.paused = False
+
+    def pause_reading(self) -> None:
+        self.paused = True
+        self._connection.pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: ARG002 - aiohttp's signature
+        if self.paused:
+            self.paused = False
+            self._connection.resume_reading()
+
+
+class ResponseAnswer(Answer):
+    """An Answer whose body goes to an aiohttp StreamReader, decompressed if need be."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        flow = cast("BaseProtocol", _Flow(connection))
+        self.content = StreamReader(flow, _BUFFER_BYTES, loop=asyncio.get_running_loop())
+        self._decompressor: Any = None
+
+    def begin(self) -> None:
+        for name, value in self.headers:
+            if name.lower() == b"content-encoding":
+                bits = _WINDOW_BITS.get(value.decode("latin-1").strip().lower())
+                self._decompressor = None if bits is None else zlib.decompressobj(bits)
+
+    def add(self, piece: bytes) -> bool:
+        try:
+            self.content.feed_data(piece if self._decompressor is None else self._decompressor.decompress(piece))
+        except zlib.error:
+            self.content.set_exception(ClientPayloadError("the model server's answer is compressed wrongly"))
+        return True  # the reader itself pauses
+
+    def end(self) -> None:
+        super().end()
+        self.content.feed_eof()
+
+    def fail(self, error: Exception) -> None:
+        super().fail(error)
+        self.content.set_exception(ClientPayloadError("the model server broke off its answer"))
+
+
+class ModelResponse(aiohttp.ClientResponse):
+    """A ResponseAnswer as a ClientResponse. Leave ``async with`` to give its connection back."""
+
+    def __init__(self, method: str, url: yarl.URL, answer: ResponseAnswer) -> None:
+        super().__init__(
+            method,
+            url,
+            writer=None,
+            continue100=None,
+            timer=TimerNoop(),
+            request_info=RequestInfo(url, method, _NO_HEADERS, url),
+            traces=[],
+            loop=asyncio.get_running_loop(),
+            session=cast("aiohttp.ClientSession", None),
+            stream_writer=cast("Any", _NothingWritten),
+        )
+        self.version = HttpVersion11
+        self.status = answer.status
+        self.reason = answer.reason
+        self.content = answer.content
+        self._headers = CIMultiDictProxy(CIMultiDict((_text(name), _text(value)) for name, value in answer.headers))
+        self._raw_headers = tuple(answer.headers)
+        self._raw_cookie_headers = tuple(self._headers.getall("Set-Cookie", ()))
+        self._answer = answer
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self._answer.__aexit__(exc_type, exc_val, exc_tb)
+
+
+class _NothingWritten:
+    """The request was not written by aiohttp."""
+
+    output_size = 0
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
