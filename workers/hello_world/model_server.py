@@ -1,0 +1,109 @@
+"""The LLM server that the worker stands before: ``python -m workers.hello_world.model_server``.
+
+``POST /generate`` answers with JSON, ``POST /generate_stream`` with an event for each token; both take
+``{"prompt": str, "max_response_tokens": int | null}``. ``GET /healthcheck`` says whether the model answers.
+
+The port opens, and the log says ``infer server has started``, when the model is loaded. A model that cannot be loaded
+is ``Exception: corrupted model file`` in the log and exit status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from workers.hello_world.llama import Llama, ModelNotLoaded
+from workers.hello_world.model_routes import ModelRoutes
+from workers.hello_world.server_log import ServerLog
+from workers.hello_world.weights import ModelNotInstalled, installed_model
+
+DRAIN_S = 10.0
+CANNOT_LOAD = "Exception: corrupted model file"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        log = ServerLog(options.log)
+        listener = _bind(options.host, options.port)
+    except OSError as error:
+        parser.exit(1, f"cannot start the model server: {error}\n")
+    try:
+        model: Path = options.model or installed_model()
+        log.info("loading the model", model=str(model))
+        llama = Llama(model, slots=options.parallel, context_tokens=options.context, threads=options.threads)
+    except (ModelNotInstalled, ModelNotLoaded) as error:
+        log.error(f"{CANNOT_LOAD}: {error}")
+        log.tell(f"cannot load the model: {error}")
+        return 1
+    asyncio.run(_serve(llama, listener, options.parallel, log))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers.hello_world.model_server", description="an LLM server")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=5001, help="0 picks a free one (default: %(default)s)")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="log file, begun anew (default: stdout)")
+    parser.add_argument("--model", type=Path, metavar="PATH", help="a GGUF file (default: SmolLM2 as installed)")
+    parser.add_argument("--parallel", type=_positive, default=4, metavar="N", help="generations at once (default: 4)")
+    parser.add_argument(
+        "--context", type=_positive, default=8192, metavar="TOKENS", help="shared by those (default: 8192)"
+    )
+    spare_cpus = max(1, (os.cpu_count() or 1) - 1)  # threads that wait for one another need a CPU each
+    parser.add_argument("--threads", type=_positive, default=spare_cpus, metavar="N", help="default: CPUs less one")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Take the port, but refuse connections until the model is there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    return listener
+
+
+async def _serve(llama: Llama, listener: socket.socket, slots: int, log: ServerLog) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with llama:
+        runner = web.AppRunner(
+            ModelRoutes(llama, slots, log).app(),
+            handler_cancellation=True,  # a client that leaves stops its generation
+            shutdown_timeout=DRAIN_S,
+            access_log=None,
+        )
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listener).start()
+            host, port = listener.getsockname()[:2]
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            log.info("infer server has started", url=url)
+            log.tell(f"the model answers on {url}")
+            await stop.wait()
+        finally:
+            await runner.cleanup()
+    log.info("infer server has stopped")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
