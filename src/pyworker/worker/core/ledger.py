@@ -27,7 +27,7 @@ from pyworker.errors import QueueFull
 __all__ = ["Books", "Entry", "Lane", "Ledger", "Outcome", "State", "valid_workload"]
 
 MICRO = 1_000_000
-_MOST_WORKLOAD = 1e12  # of one request, so that sums stay finite; more is a calculator gone wrong
+MOST_WORKLOAD = 1e12  # of one request, so that sums stay finite; more is a calculator gone wrong
 _REMEMBERED_REQUESTS = 100_000
 _RAMP_END = 64
 
@@ -102,10 +102,10 @@ class Books:
 
 
 def valid_workload(workload: object) -> bool:
-    """Whether a calculator's result can be booked: a number from 0 to _MOST_WORKLOAD."""
+    """Whether a calculator's result can be booked: a number from 0 to MOST_WORKLOAD."""
     if isinstance(workload, bool) or not isinstance(workload, Real):  # numpy's numbers are Real
         return False
-    return bool(0 <= cast("float", workload) <= _MOST_WORKLOAD)
+    return bool(0 <= cast("float", workload) <= MOST_WORKLOAD)
 
 
 class Ledger:

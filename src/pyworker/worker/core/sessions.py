@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pyworker.errors import (
     TooManySessions,
 )
 from pyworker.wire import AuthData, SessionSpec, dump
+from pyworker.worker.core.ledger import MOST_WORKLOAD
 
 __all__ = ["MIN_LIFETIME_S", "Session", "Sessions"]
 
@@ -56,8 +56,8 @@ class Sessions:
 
     @property
     def reserved_load(self) -> float:
-        """The cost of all open sessions."""
-        return sum(session.auth_data.cost for session in self._open.values())
+        """The cost of all open sessions, as their clients claim it."""
+        return sum(min(session.auth_data.cost, MOST_WORKLOAD) for session in self._open.values())
 
     def create(
         self, session_id: str, auth_data: AuthData, spec: SessionSpec, now_s: float, close_routes: frozenset[str]
@@ -85,7 +85,7 @@ class Sessions:
 
     def _check(self, spec: SessionSpec, close_routes: frozenset[str]) -> None:
         problems: dict[str, str] = {}
-        if not (math.isfinite(spec.lifetime) and MIN_LIFETIME_S <= spec.lifetime <= self._max_lifetime_s):
+        if not MIN_LIFETIME_S <= spec.lifetime <= self._max_lifetime_s:  # an int may be larger than any float
             problems["lifetime"] = f"must be {MIN_LIFETIME_S:g} to {self._max_lifetime_s:g} seconds"
         if spec.on_close_route is not None and spec.on_close_route not in close_routes:
             problems["on_close_route"] = "must be the path of one of this worker's own routes"
