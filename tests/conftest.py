@@ -99,7 +99,7 @@ _SETTINGS = {
 @pytest.fixture(autouse=True)
 def _no_blocking(request: pytest.FixtureRequest) -> Iterator[None]:
     """A call of our code that blocks the event loop fails the test."""
-    if request.node.get_closest_marker("may_block"):
+    if request.node.get_closest_marker("may_block") or not inspect.iscoroutinefunction(request.function):
         yield
         return
     with blockbuster_ctx(_our_packages(), excluded_modules=["pyworker.testing"]):
@@ -116,8 +116,21 @@ def _nothing_left(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[No
     """No task and no process outlives the test that started it."""
     if inspect.iscoroutinefunction(request.function):
         request.getfixturevalue("_no_tasks_left")
+    _started_processes.clear()
     yield
-    leftovers.require_no_processes(tmp_path)
+    if _started_processes:
+        leftovers.require_no_processes(tmp_path)
+
+
+_started_processes: list[str] = []
+
+
+def _note_process(event: str, _arguments: object) -> None:
+    if event in {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}:
+        _started_processes.append(event)
+
+
+sys.addaudithook(_note_process)
 
 
 @pytest.fixture
