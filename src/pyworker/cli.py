@@ -58,9 +58,9 @@ def _examples(*lines: str) -> str:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from pyworker.version import __version__
 
-        typer.echo(f"pyworker {version('pyworker')}")
+        typer.echo(f"pyworker {__version__}")
         raise typer.Exit
 
 

@@ -1,14 +1,15 @@
-"""The SDK's own client through our engine, to workers that check every ticket."""
+"""The SDK's own client through our engine, to workers that check every ticket; and the SDK's own worker."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
-from pyworker.testing import Behaviour, FakeRequest, answer, stream
-from tests.support.engines import API_KEY, ReportingWorker, a_fleet
-from tests.support.sdk import needs_sdk, sdk_calls
+from pyworker.testing import Behaviour, FakeModel, FakeRequest, WorkerProcess, answer, stream
+from tests.support.engines import API_KEY, ReportingWorker, a_fleet, an_engine
+from tests.support.sdk import SDK_PYTHON, SDK_WORKER, limit_s, needs_sdk, sdk_calls
 
-pytestmark = needs_sdk
+pytestmark = [needs_sdk, limit_s]
 
 GENERATE = {"do": "request", "route": "/generate", "payload": {"prompt": "Hello"}}
 
@@ -76,3 +77,17 @@ async def test_a_wrong_key_and_an_unknown_endpoint_are_told_plainly() -> None:
         assert "401" in told["raised"]
         (told,) = await sdk_calls(engine.url, API_KEY, "nope", GENERATE)
         assert "nope could not be found" in told["raised"]
+
+
+async def test_its_worker_joins_our_engine_and_takes_the_engines_signatures(tmp_path: Path) -> None:
+    log = tmp_path / "model.log"
+    log.touch()
+    async with an_engine() as engine, FakeModel(log_path=log) as model:
+        model.on("/generate", answer({"response": "Hi"}))
+        token = await engine.token(signature_scheme=4)
+        env = {"REPORT_ADDR": engine.url, "MASTER_TOKEN": token.mtoken, "UNSECURED": "false"}
+        env |= {"MODEL_PORT": str(model.port), "MODEL_LOG": str(log)}
+        async with WorkerProcess([str(SDK_PYTHON), str(SDK_WORKER)], env=env, cwd=tmp_path) as worker:
+            model.log("model loaded")
+            answered, again = await sdk_calls(engine.url, API_KEY, "default", GENERATE, GENERATE)
+            assert answered == again == {"status": 200, "response": {"response": "Hi"}, "url": worker.url}

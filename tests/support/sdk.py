@@ -15,6 +15,11 @@ ROOT = Path(__file__).parents[2]
 # Read when the tests are collected: a running test sees no PYWORKER_ variable of this machine.
 SDK_PYTHON = Path(os.environ.get("PYWORKER_SDK_PYTHON") or ROOT / ".venv-sdk" / "bin" / "python")
 
+SDK_WORKER = Path(__file__).with_name("sdk_worker.py")
+
+# The SDK takes a second of CPU to import, and waits for seconds on its own account.
+limit_s = pytest.mark.limit_s(90)
+
 needs_sdk = pytest.mark.skipif(
     not SDK_PYTHON.exists(), reason=f"no SDK at {SDK_PYTHON}: run `make sdk-venv` or set PYWORKER_SDK_PYTHON"
 )

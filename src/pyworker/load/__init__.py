@@ -1,0 +1,1 @@
+"""Load tests: requests at a given rate, whatever becomes of them, and a summary."""

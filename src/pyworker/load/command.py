@@ -1,0 +1,137 @@
+"""The command line of a worker's ``test_load.py`` and ``client.py``: which engine, which endpoint, how much."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from pyworker.api import ApiPayload
+from pyworker.client import Client
+from pyworker.client.instances import INSTANCES, Instance, instance_of
+from pyworker.client.management import list_endpoints
+from pyworker.errors import BadRequest, PyWorkerError
+from pyworker.load.run import run_load
+from pyworker.load.summary import Summary
+from pyworker.settings import environment
+
+__all__ = ["client_payload", "connect", "print_truncate_res", "run", "test_args", "test_load_cmd"]
+
+FAILED, INTERRUPTED = 1, 130
+SHOWN_CHARS: Final = 300
+
+test_args = argparse.ArgumentParser(description="Calls an endpoint's workers through its engine.")
+test_args.add_argument(
+    "-k", "--api-key", dest="api_key", metavar="KEY", help="the account's key (or $PYWORKER_API_KEY)"
+)
+test_args.add_argument(
+    "-e", "--endpoint", dest="endpoint_group_name", metavar="NAME", required=True, help="the endpoint"
+)
+test_args.add_argument(
+    "-i",
+    "--instance",
+    choices=list(INSTANCES),
+    default="local",
+    help="which engine (default: local, http://localhost:8080)",
+)
+test_args.add_argument(
+    "-l", "--local", dest="instance", action="store_const", const="local", help="the same as -i local"
+)
+test_args.add_argument("--engine", metavar="URL", help="the address of an engine of your own, instead of -i")
+
+
+def test_load_cmd(payload_cls: type[ApiPayload], route: str, arg_parser: argparse.ArgumentParser) -> None:
+    """Load-test ``route`` with payloads of ``payload_cls.for_test()``, as the command line says; then exit.
+
+    The status is 0 when every request was answered with 2xx, 1 when not, 130 after Ctrl-C; the summary comes anyway.
+    """
+    sys.exit(_load(payload_cls.for_test, route, arg_parser))
+
+
+def run(payload_instance: ApiPayload, route: str) -> None:
+    """The same, with one payload for all requests."""
+    sys.exit(_load(lambda: payload_instance, route, test_args))
+
+
+def connect(args: argparse.Namespace) -> Client:
+    """A client for the engine and the key that the command line names. Raises PyWorkerError."""
+    api_key = args.api_key or environment().get("PYWORKER_API_KEY")
+    if not api_key:
+        raise BadRequest("no API key: give -k or set PYWORKER_API_KEY; `pyworker engine` shows it when it makes one")
+    instance = instance_of(args.engine or args.instance)
+    key = api_key if instance.is_ours else _endpoint_key(instance, args.endpoint_group_name, api_key)
+    return Client(instance.engine_url, key, web_url=instance.web_url)
+
+
+def client_payload(payload: ApiPayload) -> dict[str, Any]:
+    """The JSON that makes the worker's ``from_json_msg`` give this payload again: its fields."""
+    return dataclasses.asdict(payload)
+
+
+def print_truncate_res(res: str) -> None:
+    """Print an answer, its middle left out when it is long."""
+    half = SHOWN_CHARS // 2
+    left_out = len(res) - 2 * half
+    sys.stdout.write((res if left_out <= 0 else f"{res[:half]} [... {left_out} more ...] {res[-half:]}") + "\n")
+
+
+def _load(make_payload: Callable[[], ApiPayload], route: str, arg_parser: argparse.ArgumentParser) -> int:
+    args = _parser(arg_parser).parse_args()
+    summary, begin_s, status = Summary(), time.monotonic(), None
+    try:
+        asyncio.run(_run(connect(args), args, make_payload, route, summary))
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except PyWorkerError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return FAILED
+    sys.stdout.write(summary.text(time.monotonic() - begin_s) + "\n")
+    return status or (0 if summary.all_ok else FAILED)
+
+
+def _parser(base: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=base.description, parents=[base], conflict_handler="resolve")
+    parser.add_argument("-n", dest="num_requests", type=_count, default=100, metavar="N", help="requests (default 100)")
+    parser.add_argument(
+        "-rps", dest="requests_per_second", type=_rate, default=1.0, metavar="R", help="requests per second (default 1)"
+    )
+    return parser
+
+
+async def _run(
+    client: Client, args: argparse.Namespace, make_payload: Callable[[], ApiPayload], route: str, summary: Summary
+) -> None:
+    async def call() -> int:
+        payload = make_payload()
+        endpoint, cost = args.endpoint_group_name, payload.count_workload()
+        async with client.call(endpoint, route, client_payload(payload), cost=cost) as answer:
+            await answer.read()
+            return answer.status
+
+    async with client:
+        await run_load(call, args.num_requests, args.requests_per_second, summary)
+
+
+def _endpoint_key(instance: Instance, name: str, account_key: str) -> str:
+    for endpoint in list_endpoints(instance.web_url, account_key):
+        if endpoint.get("endpoint_name") == name:
+            return str(endpoint["api_key"])
+    raise BadRequest(f"this account has no endpoint {name!r} at {instance.web_url}")
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return count
+
+
+def _rate(text: str) -> float:
+    rate_per_s = float(text)
+    if not 0 < rate_per_s < 1e6:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return rate_per_s

@@ -1,0 +1,14 @@
+"""Load-tests an endpoint:
+
+python -m workers.hello_world.test_load -n 1000 -rps 0.5 -k "$API_KEY" -e "$ENDPOINT_NAME"
+"""
+
+from __future__ import annotations
+
+from lib.test_utils import test_args, test_load_cmd
+from workers.hello_world.data_types import InputData
+
+WORKER_ENDPOINT = "/generate"
+
+if __name__ == "__main__":
+    test_load_cmd(InputData, WORKER_ENDPOINT, arg_parser=test_args)
