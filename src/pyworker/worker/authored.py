@@ -73,13 +73,15 @@ class AuthoredRoute(Route):
             raise JsonDataException({inside: error.message}) from None
 
     def _by_author(self, parse: Callable[[dict[str, Any]], Any], message: dict[str, Any]) -> Any:
-        """Call the author's parser: what it does not like is the client's fault, any other exception is ours."""
+        """Call the author's parser: how it fails on what it did not expect is the client's fault, all else is ours."""
         try:
             return parse(message)
         except JsonDataException:
             raise
         except ValueError as error:
             raise JsonDataException({"error": str(error)}) from None
+        except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            raise JsonDataException({"error": f"{type(error).__name__}: {error}"}) from None
         except Exception:
             log.exception("parsing a request for %s failed", self.endpoint)
             raise HandlerFailed() from None

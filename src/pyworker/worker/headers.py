@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from urllib.parse import unquote_plus
 
 from multidict import CIMultiDict
 
@@ -64,7 +65,7 @@ def _text(raw: bytes) -> str:
 
 
 def query_without_key(query: str) -> str:
-    """A raw query string less ``api_key``, which is for the engine."""
-    if "api_key" not in query:
+    """A raw query string less ``api_key``, however it is written, which is for the engine."""
+    if not query:
         return query
-    return "&".join(part for part in query.split("&") if part.partition("=")[0] != "api_key")
+    return "&".join(part for part in query.split("&") if unquote_plus(part.partition("=")[0]) != "api_key")

@@ -9,6 +9,7 @@ from typing import Protocol
 from aiohttp import web
 
 from pyworker.worker.headers import answer_headers
+from pyworker.worker.net import reset
 from pyworker.worker.upstream import Answer
 
 __all__ = ["AiohttpIncoming", "BodySource", "Incoming"]
@@ -108,6 +109,6 @@ class AiohttpIncoming(Incoming):
         if self.request.writer.output_size == 0 or self.request.transport is None:
             return
         if self.request.version < (1, 1):
-            self.request.transport.abort()
+            reset(self.request.transport)  # the end of the connection is how HTTP/1.0 ends an answer
         else:
             self.request.transport.close()

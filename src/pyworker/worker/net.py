@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import struct
 from typing import Any
 
 from pyworker.errors import ConfigurationError
 
-__all__ = ["keep_alive", "listen"]
+__all__ = ["keep_alive", "listen", "reset"]
 
 IDLE_S = 60
 INTERVAL_S = 15
@@ -25,6 +27,14 @@ def keep_alive(sock: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, idle, IDLE_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, INTERVAL_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close a connection so that the other side sees an error and no end."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def listen(host: str, port: int) -> socket.socket:

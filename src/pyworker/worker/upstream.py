@@ -101,9 +101,9 @@ class ModelServer:
         lines = [f"{method} {self._base_path}{target} HTTP/1.1".encode(), b"Host: " + self._host_header]
         lines += [name + b": " + value for name, value in headers]
         if not isinstance(body, AsyncIterator):
-            if body or method not in {"GET", "HEAD"}:
+            if body or not (method in {"GET", "HEAD"} or _name_length(headers)):
                 lines.append(b"Content-Length: %d" % sum(map(len, body)))
-        elif not any(name.lower() == b"content-length" for name, _ in headers):
+        elif not _name_length(headers):
             lines.append(b"Transfer-Encoding: chunked")
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
@@ -424,6 +424,10 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._answer is not None and self._head_done and not self._answer.complete:
             self._answer.end()
+
+
+def _name_length(headers: RawHeaders) -> bool:
+    return any(name.lower() == b"content-length" for name, _ in headers)
 
 
 def _idle_s(keep_alive_header: bytes) -> float:
