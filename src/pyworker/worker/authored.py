@@ -24,7 +24,7 @@ from pyworker.wire import decode_object, dump, parse_envelope
 from pyworker.worker import multipart
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
-from pyworker.worker.headers import REWRITTEN, request_headers
+from pyworker.worker.headers import authored_request_headers
 from pyworker.worker.incoming import AiohttpIncoming, Incoming
 from pyworker.worker.model_response import ModelResponse, ResponseAnswer
 from pyworker.worker.routes import Call, Probe, ReadBody, Route, explain_envelope
@@ -94,7 +94,7 @@ class AuthoredRoute(Route):
         if self.handler.remote_function is not None:
             request.response = await self._call_function(call)
             return True
-        headers = request_headers(request.raw_headers, without=REWRITTEN | {b"accept-encoding"})
+        headers = authored_request_headers(request.raw_headers)
         async with await self.send(request.method, self.target(request), call.payload, headers) as model_response:
             call.on_head()
             try:

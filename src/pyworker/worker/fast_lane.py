@@ -139,26 +139,30 @@ class FastIncoming(Incoming):
     """One request on a ClientConnection, and its answer."""
 
     def __init__(
-        self, connection: ClientConnection, method: bytes, path: bytes, headers: list[tuple[bytes, bytes]]
+        self,
+        connection: ClientConnection,
+        method: bytes,
+        path: bytes,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        keep_alive: bool,
     ) -> None:
         self._connection = connection
         self.method = method.decode("latin-1")
         self.path, _, self.query = path.decode("latin-1").partition("?")
         self.raw_headers = headers
-        self.places = {}
-        self.keep_alive = True
-        length = self.header("Content-Length")
-        self.content_length = int(length) if length is not None and length.isdigit() else None
-        self.has_body = bool(self.content_length) or self.header("Transfer-Encoding") is not None
-        self.body = self.stream = _Body(connection, expects_continue=self.header("Expect") is not None)
+        self.places = _NO_PLACES
+        self.keep_alive = keep_alive
+        self._first = {name.lower(): value for name, value in reversed(headers)}
+        length = self._first.get(b"content-length")
+        self.content_length = None if length is None else int(length)  # the parser has seen that it is a number
+        self.has_body = bool(self.content_length) or b"transfer-encoding" in self._first
+        self.body = self.stream = _Body(connection, expects_continue=b"expect" in self._first)
         self._begun = False
 
     def header(self, name: str) -> str | None:
-        wanted = name.lower().encode()
-        for given, value in self.raw_headers:
-            if len(given) == len(wanted) and given.lower() == wanted:
-                return value.decode("utf-8", "surrogateescape")
-        return None
+        value = self._first.get(name.lower().encode())
+        return None if value is None else value.decode("utf-8", "surrogateescape")
 
     @property
     def client_gone(self) -> bool:
@@ -170,7 +174,7 @@ class FastIncoming(Incoming):
             self._write_head(answer.status, answer.reason, raw_answer_headers(answer.headers), len(body), body)
             return
         headers = raw_answer_headers(answer.headers)
-        has_length = any(name.lower() == b"content-length" for name, _ in headers)
+        has_length = _has(headers, b"content-length")
         self._write_head(answer.status, answer.reason, headers, None, b"")
         while piece := await answer.next_piece():
             self._connection.write(piece if has_length else b"%x\r\n%b\r\n" % (len(piece), piece))
@@ -184,11 +188,10 @@ class FastIncoming(Incoming):
         """The head, and with it a body that is complete; a stream goes chunked when the headers name no length."""
         self._begun = True
         lines = [b"HTTP/1.1 %d %b" % (status, reason.encode("latin-1", "replace"))]
-        named = {name.lower() for name, _ in headers}
-        lines += [name + b": " + value for name, value in headers]
-        if b"content-length" not in named and status != 204 and self.method != "HEAD":
+        lines += [b"%b: %b" % header for header in headers]
+        if not _has(headers, b"content-length") and status != 204 and self.method != "HEAD":
             lines.append(b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length)
-        if b"date" not in named:
+        if not _has(headers, b"date"):
             lines.append(_date_line(int(time.time())))
         if not self.keep_alive:
             lines.append(b"Connection: close")
@@ -335,8 +338,8 @@ class ClientConnection(asyncio.Protocol):
         parser, route = self._parser, self._route
         if self._incoming is not None or self._odd or parser is None or route is None:
             return
-        incoming = FastIncoming(self, parser.get_method(), self._target, self._headers)
-        incoming.keep_alive = parser.should_keep_alive() and not self._lane.draining
+        keep_alive = parser.should_keep_alive() and not self._lane.draining
+        incoming = FastIncoming(self, parser.get_method(), self._target, self._headers, keep_alive=keep_alive)
         self._incoming, self._head, self.idle_until_s = incoming, b"", float("inf")
         self.task = asyncio.get_running_loop().create_task(self._serve(incoming, route))
 
@@ -414,6 +417,11 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
 
+def _has(headers: list[tuple[bytes, bytes]], low_name: bytes) -> bool:
+    return any(len(name) == len(low_name) and name.lower() == low_name for name, _ in headers)
+
+
+_NO_PLACES: Mapping[str, str] = {}
 _REASONS = {int(status): status.phrase for status in http.HTTPStatus}
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from urllib.parse import unquote_plus
 
 from multidict import CIMultiDict
 
-__all__ = ["REWRITTEN", "answer_headers", "query_without_key", "raw_answer_headers", "request_headers"]
+__all__ = [
+    "answer_headers",
+    "authored_request_headers",
+    "query_without_key",
+    "raw_answer_headers",
+    "request_headers",
+    "rewritten_request_headers",
+]
 
 _HOP_BY_HOP = frozenset(
     {
@@ -24,25 +31,50 @@ _HOP_BY_HOP = frozenset(
 )
 _SECRET = frozenset({b"authorization", b"cookie", b"x-auth-data"})
 _NEVER_SENT_ON = _HOP_BY_HOP | _SECRET | {b"host", b"expect"}
-REWRITTEN = frozenset({b"content-length", b"content-encoding", b"content-type"})
+_REWRITTEN = frozenset({b"content-length", b"content-encoding", b"content-type"})
+_SPELLINGS = 1000
 
 Raw = tuple[bytes, bytes]
 
 
-def request_headers(raw: Iterable[Raw], *, without: frozenset[bytes] = frozenset()) -> list[Raw]:
-    """The client's headers that the model server gets: no secret, nothing hop-by-hop.
+class _Kept(dict[bytes, bool]):
+    """Whether a header goes through, by its name as it is spelt; looked up once for each spelling."""
 
-    ``without`` are those that do not fit the body any more (REWRITTEN, when the payload is encoded anew).
-    """
-    headers = [
-        (name, value) for name, value in raw if (low := name.lower()) not in _NEVER_SENT_ON and low not in without
-    ]
-    return _without_named(raw, headers)
+    def __init__(self, dropped: frozenset[bytes]) -> None:
+        super().__init__()
+        self._dropped = dropped
+
+    def __missing__(self, name: bytes) -> bool:
+        kept = name.lower() not in self._dropped
+        if len(self) < _SPELLINGS:
+            self[name] = kept
+        return kept
+
+
+_KEPT_OF_REQUEST = _Kept(_NEVER_SENT_ON)
+_KEPT_OF_REWRITTEN = _Kept(_NEVER_SENT_ON | _REWRITTEN)
+_KEPT_OF_AUTHORED = _Kept(_NEVER_SENT_ON | _REWRITTEN | {b"accept-encoding"})
+_KEPT_OF_ANSWER = _Kept(_HOP_BY_HOP)
+
+
+def request_headers(raw: Sequence[Raw]) -> list[Raw]:
+    """The client's headers that the model server gets: no secret, nothing hop-by-hop."""
+    return _filtered(raw, _KEPT_OF_REQUEST)
+
+
+def rewritten_request_headers(raw: Sequence[Raw]) -> list[Raw]:
+    """The same, less those that do not fit a payload that is encoded anew."""
+    return _filtered(raw, _KEPT_OF_REWRITTEN)
+
+
+def authored_request_headers(raw: Sequence[Raw]) -> list[Raw]:
+    """The same, less what the client accepts: the answer is decoded here."""
+    return _filtered(raw, _KEPT_OF_AUTHORED)
 
 
 def raw_answer_headers(raw: Sequence[Raw]) -> list[Raw]:
     """The model server's headers that the client gets."""
-    return _without_named(raw, [(name, value) for name, value in raw if name.lower() not in _HOP_BY_HOP])
+    return _filtered(raw, _KEPT_OF_ANSWER)
 
 
 def answer_headers(raw: Sequence[Raw]) -> CIMultiDict[str]:
@@ -50,10 +82,13 @@ def answer_headers(raw: Sequence[Raw]) -> CIMultiDict[str]:
     return CIMultiDict((_text(name), _text(value)) for name, value in raw_answer_headers(raw))
 
 
-def _without_named(raw: Iterable[Raw], headers: list[Raw]) -> list[Raw]:
-    """Leave out what a ``Connection`` header names as hop-by-hop."""
+def _filtered(raw: Sequence[Raw], kept: _Kept) -> list[Raw]:
+    """Less what is dropped by its name, and what a ``Connection`` header names as hop-by-hop."""
+    headers = [header for header in raw if kept[header[0]]]
+    if len(headers) == len(raw):
+        return headers
     for name, value in raw:
-        if name.lower() == b"connection":
+        if len(name) == 10 and name.lower() == b"connection":
             named = {part.strip().lower() for part in value.split(b",")} - {b"close", b"keep-alive"}
             if named:
                 return [header for header in headers if header[0].lower() not in named]

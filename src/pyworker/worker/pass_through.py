@@ -12,7 +12,7 @@ from pyworker.handlers import PassThroughHandler
 from pyworker.wire import decode_object, dump, parse_envelope
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
-from pyworker.worker.headers import REWRITTEN, query_without_key, request_headers
+from pyworker.worker.headers import query_without_key, request_headers, rewritten_request_headers
 from pyworker.worker.incoming import Incoming
 from pyworker.worker.routes import JSON_HEADERS, Call, Probe, ReadBody, Route, explain_envelope
 from pyworker.worker.upstream import Body, ModelServer, RawHeaders
@@ -55,7 +55,7 @@ class PassThroughRoute(Route):
             headers = request_headers(request.raw_headers)
             body = request.body.iter_any() if request.has_body else ()
         else:
-            headers = (*request_headers(request.raw_headers, without=REWRITTEN), *JSON_HEADERS)
+            headers = (*rewritten_request_headers(request.raw_headers), *JSON_HEADERS)
             body = (memoryview(call.payload),)
         async with await self._model.send(request.method, target, headers, body) as answer:
             call.on_head()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import msgspec
 
 from pyworker.errors import AuthenticationFailed, ModelUnreachable, QueueFull, SessionGone
 from pyworker.wire import AuthData, parse_auth_header
@@ -22,13 +25,13 @@ from pyworker.worker.routes import Call, Route
 
 __all__ = ["Admission", "Proxy"]
 
+_NO_SESSION = contextlib.nullcontext()
 ANONYMOUS = AuthData(cost=0, endpoint="", reqnum=0, url="", signature="")
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 ENVELOPE_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded", "text/plain"})  # curl -d says form
 
 
-@dataclass(slots=True)
-class Admission:
+class Admission(msgspec.Struct):
     """A request that may come in: who vouches for it, and what it spends when it is admitted."""
 
     call: Call
@@ -55,7 +58,7 @@ class Proxy:
         self.readiness.require_ready()  # 503
         turn = self._admit(request, route, admission)  # 429
         try:
-            with self.sessions.request_in(admission.session):
+            with self.sessions.request_in(admission.session) if admission.session else _NO_SESSION:
                 async with turn:  # waits in line; 429 when that takes too long; settles whatever happens
                     succeeded = await route.exchange(request, admission.call)
                     turn.outcome = Outcome.SERVED if succeeded else Outcome.ERRORED

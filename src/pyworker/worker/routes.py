@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import yarl
 
 from pyworker.errors import BadPath, JsonDataException
@@ -33,8 +34,7 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """One request as its handler understood it. ``auth_data`` is None where it was checked before the body.
 
     ``on_head`` is called when the head of the model's answer is there.

@@ -28,7 +28,7 @@ HIGH_WATER_BYTES = 256 * 1024
 _URLS_REMEMBERED = 1000
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
-Body = Sequence[bytes | memoryview] | AsyncIterator[bytes]
+Body = tuple[bytes | memoryview, ...] | AsyncIterator[bytes]  # pieces, or a stream
 AnswerT = TypeVar("AnswerT", bound="Answer")
 
 
@@ -43,7 +43,7 @@ class ModelServer:
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._tls else 80)
         self._base_path = parts.path.rstrip("/")
-        self._host_header = parts.netloc.rpartition("@")[2].encode()
+        self._host_line = b"Host: " + parts.netloc.rpartition("@")[2].encode()
         self._idle: list[Connection] = []
         self._reaper: asyncio.TimerHandle | None = None
 
@@ -68,7 +68,7 @@ class ModelServer:
         try:
             return await connection.exchange(method, head, body, answer(connection))
         except _ClosedEarlyError:
-            if not connection.reused or isinstance(body, AsyncIterator):
+            if not connection.reused or not isinstance(body, tuple):
                 raise ModelFailed("the model server closed the connection without an answer") from None
         try:
             connection = await self._connect()
@@ -98,14 +98,15 @@ class ModelServer:
             self._idle.pop().abort()
 
     def _head(self, method: str, target: str, headers: RawHeaders, body: Body) -> bytes:
-        lines = [f"{method} {self._base_path}{target} HTTP/1.1".encode(), b"Host: " + self._host_header]
-        lines += [name + b": " + value for name, value in headers]
-        if not isinstance(body, AsyncIterator):
+        lines = [f"{method} {self._base_path}{target} HTTP/1.1".encode(), self._host_line]
+        lines += [b"%b: %b" % header for header in headers]
+        if isinstance(body, tuple):
             if body or not (method in {"GET", "HEAD"} or _name_length(headers)):
                 lines.append(b"Content-Length: %d" % sum(map(len, body)))
         elif not _name_length(headers):
             lines.append(b"Transfer-Encoding: chunked")
-        return b"\r\n".join(lines) + b"\r\n\r\n"
+        lines.append(b"\r\n")
+        return b"\r\n".join(lines)
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
@@ -279,7 +280,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             raise _ClosedEarlyError
-        if isinstance(body, AsyncIterator):
+        if not isinstance(body, tuple):
             transport.write(head)
             await self._send_stream(transport, body, chunked=head.endswith(b"Transfer-Encoding: chunked\r\n\r\n"))
             return

@@ -22,13 +22,15 @@ from enum import Enum
 from numbers import Real
 from typing import cast
 
+import msgspec
+
 from pyworker.errors import QueueFull
 
 __all__ = ["Books", "Entry", "Lane", "Ledger", "Outcome", "State", "valid_workload"]
 
 MICRO = 1_000_000
 MOST_WORKLOAD = 1e12  # of one request, so that sums stay finite; more is a calculator gone wrong
-_REMEMBERED_REQUESTS = 100_000
+_REMEMBERED_REQUESTS = 10_000
 _RAMP_END = 64
 
 
@@ -48,6 +50,8 @@ class Outcome(Enum):
     CANCELLED = "Cancelled"
     REJECTED = "Rejected"
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and these are looked up for every request
+
 
 @dataclass(slots=True, eq=False)
 class Lane:
@@ -62,8 +66,7 @@ class Lane:
     waiting: OrderedDict[Entry, None] = field(default_factory=OrderedDict["Entry", None], repr=False)
 
 
-@dataclass(slots=True, eq=False)
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """One admitted request. Times in s on the ledger's clock; ``workload_micro`` in millionths."""
 
     lane: Lane
@@ -103,6 +106,8 @@ class Books:
 
 def valid_workload(workload: object) -> bool:
     """Whether a calculator's result can be booked: a number from 0 to MOST_WORKLOAD."""
+    if type(workload) is float:
+        return 0 <= workload <= MOST_WORKLOAD
     if isinstance(workload, bool) or not isinstance(workload, Real):  # numpy's numbers are Real
         return False
     return bool(0 <= cast("float", workload) <= MOST_WORKLOAD)
@@ -186,8 +191,7 @@ class Ledger:
         micro = round(workload * MICRO)
         self.received.add(micro)
         self._count_distinct(request_idx, in_session)
-        wait_s = self.expected_wait_s()
-        if max_wait_s is not None and wait_s > max_wait_s:
+        if max_wait_s is not None and (wait_s := self.expected_wait_s()) > max_wait_s:
             self.settled[Outcome.REJECTED].add(micro)
             raise QueueFull(retry_after_s=wait_s - max_wait_s)
         entry = Entry(lane, micro, request_idx, in_session, now_s, wake)

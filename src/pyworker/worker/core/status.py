@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from pyworker.wire import FinishedRequest
 from pyworker.worker.core.ledger import MICRO, Entry, Ledger, Outcome
 
@@ -69,8 +71,7 @@ class TallyBook:
         self._delivered = tally.mark
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """A request that has ended; times in s on the ledger's clock."""
 
     request_idx: int
