@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from multidict import CIMultiDictProxy, MultiMapping
+from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
 from yarl import URL
 
 from pyworker import wire
@@ -95,7 +95,8 @@ class FakeRequest:
     ) -> None:
         """Answer at once: bytes and str as they are, anything else as JSON; compressed if asked for."""
         data, content_type = _encoded(body)
-        head = {"Content-Type": content_type, **(headers or {})}
+        head = CIMultiDict(headers or {})  # a MultiDict may repeat a name
+        head.setdefault("Content-Type", content_type)
         if gzip:
             data, head["Content-Encoding"] = gzip_module.compress(data), "gzip"
         await self._start(web.Response(body=data, status=status, headers=head))
