@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -92,7 +93,7 @@ class Backend:
         self.model_log_file = model_log_file
         self.allow_parallel_requests = allow_parallel_requests
         self.benchmark_handler = benchmark_handler
-        self.log_actions = [(LogAction(action), text) for action, text in log_actions]
+        self.log_actions = [_log_action(given) for given in log_actions]
         self.max_wait_time = max_wait_time
         self.healthcheck_url = healthcheck_url
         self.max_sessions = max_sessions
@@ -108,18 +109,19 @@ class Backend:
         self._check()
 
     def _check(self) -> None:
-        parts = urlsplit(self.model_server_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if not _is_address(self.model_server_url):
             raise ConfigurationError(
                 f"Backend's model_server_url is {self.model_server_url!r}; give an address like http://127.0.0.1:5001"
             )
+        if self.readiness not in {"log", "health"}:
+            raise ConfigurationError(f'Backend\'s readiness is {self.readiness!r}; it takes "log" or "health"')
         if self.readiness == "log" and not self.model_log_file:
             raise ConfigurationError('Backend(readiness="log") needs model_log_file, the path of the model\'s log')
-        for _, text in self.log_actions:
-            if not text:
-                raise ConfigurationError("a log action's text is empty: it would match every line")
-        if self.fixed_throughput is not None and not self.fixed_throughput > 0:
-            raise ConfigurationError("Backend's fixed_throughput must be above 0 workload/s")
+        if not (self.fixed_throughput is None or (_is_number(self.fixed_throughput) and self.fixed_throughput > 0)):
+            raise ConfigurationError("Backend's fixed_throughput must be a number above 0 (workload/s), or None")
+        for name in ("max_wait_time", "max_sessions"):
+            if not (getattr(self, name) is None or _is_number(getattr(self, name))):
+                raise ConfigurationError(f"Backend's {name} must be a number from 0 up, or None for no limit")
 
     def create_handler(self, handler: Handler) -> AiohttpHandler:
         """An aiohttp handler, for ``web.post(path, ...)`` and the like."""
@@ -153,3 +155,30 @@ class Backend:
         if self.running is None:
             raise ConfigurationError("this is there only while the server runs: use it inside a handler")
         return self.running
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _log_action(given: Any) -> tuple[LogAction, str]:
+    try:
+        action, text = given
+        pair = LogAction(action), text
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"Backend's log_actions holds {given!r}; give pairs like (LogAction.ModelLoaded, 'server started')"
+        ) from None
+    if not isinstance(text, str) or not text:
+        raise ConfigurationError(
+            f"the text of {given!r} in log_actions must be a part of a line: empty, it is in every"
+        )
+    return pair
