@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import io
 import itertools
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -107,9 +108,9 @@ class Rig:
         headers: dict[str, str] | None = None,
     ) -> Answered:
         """Send an envelope and read the whole answer."""
-        return await self.send(
-            "POST", path, json=self.envelope(payload, auth=auth, session_id=session_id), headers=headers
-        )
+        body = json.dumps(self.envelope(payload, auth=auth, session_id=session_id)).encode()
+        head = {"Content-Type": "application/json", **(headers or {})}
+        return await self.send("POST", path, data=io.BytesIO(body), headers=head)
 
     async def send(self, method: str, path: str, **kwargs: Any) -> Answered:
         """Send anything and read the whole answer."""
