@@ -163,6 +163,16 @@ async def test_the_models_log_decides(tmp_path: Path) -> None:
         await worker.engine.reports.where(lambda report: "corrupted model file" in (report.error_msg or ""))
 
 
+async def test_without_a_log_the_models_health_decides() -> None:
+    async with FakeEngine() as engine, FakeModel(health_path="/healthcheck", healthy=False) as model:
+        command = ["-m", "workers.hello_world.server"]
+        async with WorkerProcess(command, engine=engine, env={"MODEL_SERVER_URL": model.url}) as process:
+            await model.health_checks.next()
+            assert await process.answers() == 503
+            model.healthy = True
+            await process.ready()
+
+
 # --- the real model -------------------------------------------------------------------------------
 
 # the tutorial's own worker, but for the benchmark: on a CPU it takes minutes
