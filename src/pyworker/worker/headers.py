@@ -87,12 +87,13 @@ def _filtered(raw: Sequence[Raw], kept: _Kept) -> list[Raw]:
     headers = [header for header in raw if kept[header[0]]]
     if len(headers) == len(raw):
         return headers
-    for name, value in raw:
-        if len(name) == 10 and name.lower() == b"connection":
-            named = {part.strip().lower() for part in value.split(b",")} - {b"close", b"keep-alive"}
-            if named:
-                return [header for header in headers if header[0].lower() not in named]
-    return headers
+    named = {
+        part.strip().lower()
+        for name, value in raw
+        if len(name) == 10 and name.lower() == b"connection"
+        for part in value.split(b",")
+    } - {b"close", b"keep-alive"}
+    return [header for header in headers if header[0].lower() not in named] if named else headers
 
 
 def _text(raw: bytes) -> str:

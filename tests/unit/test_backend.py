@@ -1,0 +1,92 @@
+"""The Backend collects, does no I/O, and says what is wrong with its arguments."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+
+from pyworker import Backend, LogAction
+from pyworker.errors import ConfigurationError, NotReady
+from pyworker.handlers import PassThroughHandler
+
+URL = "http://127.0.0.1:5001"
+make: Callable[..., Backend] = Backend
+
+
+def test_what_the_guide_gives_is_kept() -> None:
+    backend = Backend(
+        model_server_url=URL + "/v1/",
+        model_log_file="model.log",
+        allow_parallel_requests=True,
+        log_actions=[(LogAction.ModelLoaded, "started"), (LogAction.ModelError, "corrupted")],
+    )
+    assert backend.model_server_url == URL + "/v1"
+    assert backend.readiness == "log"
+    assert backend.log_actions == [(LogAction.ModelLoaded, "started"), (LogAction.ModelError, "corrupted")]
+
+
+def test_without_a_log_the_health_decides() -> None:
+    assert Backend(URL).readiness == "health"
+
+
+@pytest.mark.parametrize("name", [name for name in inspect.signature(Backend).parameters if name != "unknown"])
+def test_a_misspelt_keyword_is_told_what_was_meant(name: str) -> None:
+    misspelt = name[1:]
+    with pytest.raises(ConfigurationError, match=f"Backend has no keyword '{misspelt}': did you mean '{name}'"):
+        make(URL, **{misspelt: None})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"model_server_url": ""}, "model_server_url"),
+        ({"model_server_url": "127.0.0.1:5001"}, "model_server_url"),
+        ({"model_server_url": "ftp://host"}, "model_server_url"),
+        ({"model_server_url": "http://"}, "model_server_url"),
+        ({"model_server_url": "http://[::1"}, "model_server_url"),
+        ({"model_server_url": "http://host:99999"}, "model_server_url"),
+        ({"model_server_url": "http://host:port"}, "model_server_url"),
+        ({"readiness": "log"}, "model_log_file"),
+        ({"readiness": "helth"}, "readiness"),
+        ({"log_actions": [(LogAction.ModelLoaded, "")]}, "log_actions"),
+        ({"log_actions": [("ModelLoaded", "started")]}, "log_actions"),
+        ({"log_actions": ["started"]}, "log_actions"),
+        ({"log_actions": [(LogAction.ModelLoaded, b"started")]}, "log_actions"),
+        ({"fixed_throughput": 0}, "fixed_throughput"),
+        ({"fixed_throughput": -1.0}, "fixed_throughput"),
+        ({"fixed_throughput": math.inf}, "fixed_throughput"),
+        ({"fixed_throughput": math.nan}, "fixed_throughput"),
+        ({"fixed_throughput": "12"}, "fixed_throughput"),
+        ({"max_wait_time": -1}, "max_wait_time"),
+        ({"max_wait_time": "30"}, "max_wait_time"),
+        ({"max_sessions": -1}, "max_sessions"),
+    ],
+)
+def test_an_argument_that_cannot_work_is_named(arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        make(**{"model_server_url": URL, **arguments})
+
+
+def test_session_and_metrics_are_there_only_while_the_server_runs() -> None:
+    backend = Backend(URL)
+    for use in (lambda: backend.session, lambda: backend.metrics, lambda: backend.backend_errored("x")):
+        with pytest.raises(ConfigurationError, match="only while the server runs"):
+            use()
+
+
+async def test_a_handler_answers_not_ready_before_the_server_runs() -> None:
+    handle = Backend(URL).create_handler(PassThroughHandler("/generate"))
+    with pytest.raises(NotReady):
+        await handle(make_mocked_request("POST", "/generate"))
+
+
+def test_routes_are_made_for_each_method_of_each_handler() -> None:
+    routes = Backend(URL).routes(PassThroughHandler("/a"), PassThroughHandler("/b", methods=("GET", "PUT")))
+    assert all(isinstance(route, web.RouteDef) for route in routes)
+    assert [(route.method, route.path) for route in routes] == [("POST", "/a"), ("GET", "/b"), ("PUT", "/b")]
