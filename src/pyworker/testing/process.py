@@ -21,7 +21,7 @@ from pyworker.testing.server import free_port
 __all__ = ["WorkerProcess"]
 
 _LOOK_AGAIN_S: Final = 0.02
-_START_S: Final = 30.0
+_START_S: Final = 40.0
 _END_S: Final = 15.0
 _MAX_LINE_BYTES: Final = 1024 * 1024
 

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 __all__ = ["WAIT_S", "Seen"]
 
-WAIT_S: Final = 10.0  # how long a test waits before it is said what was seen instead
+WAIT_S: Final = 20.0  # how long a test waits before it is said what was seen instead
 
 T = TypeVar("T")
 
