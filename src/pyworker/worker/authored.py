@@ -26,9 +26,10 @@ from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.headers import authored_request_headers
 from pyworker.worker.incoming import AiohttpIncoming, Incoming
+from pyworker.worker.model_connection import RawHeaders
 from pyworker.worker.model_response import ModelResponse, ResponseAnswer
 from pyworker.worker.routes import Call, Probe, ReadBody, Route, explain_envelope
-from pyworker.worker.upstream import ModelServer, RawHeaders
+from pyworker.worker.upstream import ModelServer
 
 __all__ = ["AuthoredRoute"]
 

@@ -108,7 +108,7 @@ class Reporter:
     async def send_report(self) -> bool:
         """Post a report. One that does not arrive is given back: the next one says the same and more."""
         version = self._books.version
-        tally = self.tallies.take_tally(self._disk.used_gb)
+        tally = self.tally()
         self._last = self.report(tally)
         if not await self._engine.post("/worker_status/", dump(self._last)):
             return False
@@ -127,6 +127,10 @@ class Reporter:
                 return False
             outbox.accepted(batch)
         return True
+
+    def tally(self) -> Tally:
+        """What the next report will say has happened since the last delivered one."""
+        return self.tallies.take_tally(self._disk.used_gb)
 
     def repeat(self) -> bytes:
         """For the watchdog: the last report with nothing new in it, b"" when there was none."""

@@ -17,18 +17,20 @@ from aiohttp import web
 from aiohttp.hdrs import METH_ALL as METHODS
 
 from pyworker.api import EndpointHandler
-from pyworker.author_metrics import Metrics, ModelMetrics, RequestIndices, RequestMetrics, SystemMetrics
+from pyworker.author_metrics import Metrics
 from pyworker.backend import Backend, Handler
 from pyworker.settings import WorkerSettings
 from pyworker.version import __version__
+from pyworker.worker.author_view import AuthorView
 from pyworker.worker.authored import AuthoredRoute
 from pyworker.worker.benchmark import Benchmark, ScoreStore
 from pyworker.worker.books import Books
 from pyworker.worker.core.gate import Gate, Mode
-from pyworker.worker.core.ledger import Lane, Outcome, State
+from pyworker.worker.core.ledger import Lane
 from pyworker.worker.core.readiness import Event, Readiness
 from pyworker.worker.core.sessions import Sessions
 from pyworker.worker.engine_link import EngineLink
+from pyworker.worker.entrance import Entrance
 from pyworker.worker.fast_lane import FastRoutes
 from pyworker.worker.health import Health
 from pyworker.worker.incoming import AiohttpIncoming
@@ -82,15 +84,8 @@ class Runtime:
         self.sessions = OpenSessions(sessions, self._model, self.books.outbox, close_routes)
         intake = Intake(max_body_bytes=settings.max_body_bytes, max_held_bytes=settings.max_unauthenticated_bytes)
         self._warm_up = self._make_warm_up(log_since_s)
-        self.proxy = Proxy(
-            self.gate,
-            intake,
-            self.sessions,
-            self.readiness,
-            self.books,
-            self.engine,
-            self._warm_up.model_unreachable,
-        )
+        self.entrance = Entrance(self.gate, intake, self.sessions, self.engine)
+        self.proxy = Proxy(self.entrance, self.sessions, self.readiness, self.books, self._warm_up.model_unreachable)
         self._disk = Disk()
         version = backend.version or f"pyworker-{__version__}"
         self._reporter = Reporter(
@@ -117,7 +112,8 @@ class Runtime:
             self.routes,
             update,
         )
-        self.metrics = Metrics(settings.worker_id, settings.url, self)
+        source = AuthorView(self.books, self.readiness, self._reporter, self._disk, self._started_s)
+        self.metrics = Metrics(settings.worker_id, settings.url, source)
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- making the parts ---
@@ -175,11 +171,11 @@ class Runtime:
 
     def page_routes(self) -> list[web.RouteDef]:
         """Our own pages: sessions and /pyworker/."""
-        return [*SessionApi(self.proxy).pages(), *self._inside.pages()]
+        return [*SessionApi(self.entrance, self.readiness).pages(), *self._inside.pages()]
 
     def callback_routes(self) -> list[web.RouteDef]:
         """What the plain HTTP port on loopback serves."""
-        return [web.post("/session/end", SessionApi(self.proxy).end), *self._inside.pages()]
+        return [web.post("/session/end", SessionApi(self.entrance, self.readiness).end), *self._inside.pages()]
 
     def start(self) -> None:
         """Answer requests, follow the model, report."""
@@ -270,41 +266,6 @@ class Runtime:
     def backend_errored(self, msg: str) -> None:
         """The author says that the model has failed."""
         self._warm_up.event(Event.ERROR, error=msg)
-
-    def system_metrics(self) -> SystemMetrics:
-        """For authors' own routes."""
-        tally = self._reporter.tallies.take_tally(self._disk.used_gb)
-        return SystemMetrics(
-            model_loading_start=self._started_s,
-            model_loading_time=self.readiness.load_time_s or None,
-            last_disk_usage=self._disk.used_gb,
-            additional_disk_usage=tally.additional_disk_gb,
-            model_is_loaded=self.readiness.first_ready_s is not None,
-        )
-
-    def model_metrics(self) -> ModelMetrics:
-        """For authors' own routes."""
-        ledger = self.books.ledger
-        settled = {outcome: books.workload for outcome, books in ledger.settled.items()}
-        working = {
-            entry.request_idx: RequestMetrics(
-                entry.request_idx, 0, entry.workload, "Started" if entry.state is State.WORKING else "Created"
-            )
-            for entry in ledger.in_flight
-        }
-        return ModelMetrics(
-            workload_served=settled[Outcome.SERVED],
-            workload_received=ledger.received.workload,
-            workload_cancelled=settled[Outcome.CANCELLED],
-            workload_errored=settled[Outcome.ERRORED],
-            workload_rejected=settled[Outcome.REJECTED],
-            workload_pending=ledger.in_flight_workload,
-            cur_perf=self._reporter.tallies.take_tally(self._disk.used_gb).served_load,
-            error_msg=self.readiness.error,
-            max_throughput=ledger.capacity_per_s,
-            requests_recieved=RequestIndices(ledger.remembered_requests, ledger.distinct_requests),
-            requests_working=working,
-        )
 
 
 def _with_authors_words(settings: WorkerSettings, backend: Backend) -> WorkerSettings:

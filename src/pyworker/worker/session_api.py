@@ -12,10 +12,11 @@ from pyworker.errors import AuthenticationFailed, JsonDataException, PyWorkerErr
 from pyworker.fields import read_fields, read_part
 from pyworker.wire import AuthData, SessionQuery, SessionSpec, decode_object, parse, parse_auth_data
 from pyworker.worker.answers import json_response
+from pyworker.worker.core.readiness import Readiness
 from pyworker.worker.core.sessions import Session
+from pyworker.worker.entrance import Entrance
 from pyworker.worker.incoming import AiohttpIncoming
 from pyworker.worker.open_sessions import as_json
-from pyworker.worker.proxy import Proxy
 
 __all__ = ["SessionApi"]
 
@@ -24,7 +25,8 @@ __all__ = ["SessionApi"]
 class SessionApi:
     """Handlers over the open sessions."""
 
-    proxy: Proxy
+    entrance: Entrance
+    readiness: Readiness
 
     def pages(self) -> list[web.RouteDef]:
         """All four routes."""
@@ -37,16 +39,16 @@ class SessionApi:
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """201, and spends the ticket."""
-        proxy = self.proxy
-        with proxy.intake.hold() as hold:
+        entrance = self.entrance
+        with entrance.intake.hold() as hold:
             auth_data, spec = _parse_create(await hold.read(AiohttpIncoming(request)))
-            grant, _ = await proxy.authenticate(auth_data, None)
-        proxy.readiness.require_ready()
-        proxy.gate.spend(grant, time.time())
+            grant, _ = await entrance.authenticate(auth_data, None)
+        self.readiness.require_ready()
+        entrance.gate.spend(grant, time.time())
         try:
-            session = proxy.sessions.create(auth_data, spec)
+            session = entrance.sessions.create(auth_data, spec)
         except PyWorkerError:
-            proxy.gate.give_back(grant)
+            entrance.gate.give_back(grant)
             raise
         return json_response({"session_id": session.id, "expiration": session.expires_s}, 201)
 
@@ -65,17 +67,17 @@ class SessionApi:
     async def end(self, request: web.Request) -> web.StreamResponse:
         """Close it. Raises SessionGone when it was closed before."""
         session = await self._owned(request, ended=True)
-        self.proxy.sessions.end(session)
+        self.entrance.sessions.end(session)
         return json_response({"ended": True, "removed_session": session.id})
 
     async def _owned(self, request: web.Request, *, ended: bool = False) -> Session:
-        with self.proxy.intake.hold() as hold:
+        with self.entrance.intake.hold() as hold:
             query = parse(await hold.read(AiohttpIncoming(request)), SessionQuery)
         try:
             session_auth = parse_auth_data(query.session_auth)
         except JsonDataException:
             raise AuthenticationFailed("session_auth is not auth_data") from None
-        sessions = self.proxy.sessions
+        sessions = self.entrance.sessions
         if ended and sessions.sessions.was_closed(query.session_id):
             raise SessionGone()
         return sessions.get(query.session_id, session_auth)
