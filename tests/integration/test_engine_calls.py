@@ -9,9 +9,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from pyworker.engine.app import running_engine
 from pyworker.engine.engine import EngineConfig
+from pyworker.engine.http import errors_as_json
 from pyworker.errors import ConfigurationError
 from tests.support.engines import API_KEY, EngineUnderTest, ReportingWorker, a_fleet, an_engine, rsa_key
 
@@ -227,6 +230,23 @@ async def test_a_body_above_the_limit_is_a_413_and_a_wrong_path_or_method_says_s
             assert (await response.json())["error"] == "method_not_allowed"
 
 
+async def test_a_fault_of_the_engines_own_is_a_500_that_gives_nothing_away(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(_: web.Request) -> web.Response:
+        raise ValueError("with a secret in it")
+
+    app = web.Application(middlewares=[errors_as_json])
+    app.router.add_get("/fail", fail)
+    async with (
+        TestServer(app) as server,
+        aiohttp.ClientSession() as http,
+        http.get(server.make_url("/fail")) as response,
+    ):
+        answer = await response.json()
+    assert (response.status, answer["error"]) == (500, "internal_error")
+    assert "secret" not in str(answer)
+    assert "call failed" in caplog.text
+
+
 async def test_the_log_holds_no_keys_and_no_tokens(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     async with a_fleet() as (engine, fleet):
@@ -297,8 +317,8 @@ async def test_a_worker_of_ours_that_falls_silent_and_does_not_answer_is_dropped
     async with a_fleet() as (engine, fleet):
         worker = await fleet.join()
         await worker.stop_listening()
-        while await _states(engine):
-            await asyncio.sleep(0.05)  # noqa: ASYNC110 - another process would have nothing else either
+        while await _states(engine):  # noqa: ASYNC110 - a client has nothing else to wait for either
+            await asyncio.sleep(0.05)
         assert "url" not in await engine.route()
         await worker.listen()
         await worker.report()

@@ -28,7 +28,8 @@ needs_sdk = pytest.mark.skipif(
 async def sdk_calls(engine_url: str, api_key: str, endpoint: str, *calls: dict[str, Any]) -> list[Any]:
     """Let the SDK's client make these calls one after the other; what each gave, or ``{"raised": ...}``.
 
-    A call is ``{"do": "workers"}``, or ``{"do": "request" | "stream", "route", "payload", "cost"?}``.
+    A call is ``{"do": "workers"}``, or ``{"do": "request" | "stream" | "session", "route", "payload", "cost"?}``, a
+    session being one that is opened, asked twice and closed.
     """
     process = await asyncio.create_subprocess_exec(
         str(SDK_PYTHON),

@@ -12,6 +12,11 @@ from vastai import Serverless
 async def call(endpoint, said):
     if said["do"] == "workers":
         return [vars(worker) for worker in await endpoint.get_workers()]
+    if said["do"] == "session":
+        async with await endpoint.session(cost=said.get("cost", 100), lifetime=30) as session:
+            answers = [await session.request(said["route"], said["payload"]) for _ in range(2)]
+            was_open = await session.is_open()
+        return {"statuses": [answer["status"] for answer in answers], "was_open": was_open, "is_open": session.open}
     is_stream = said["do"] == "stream"
     result = await endpoint.request(said["route"], said["payload"], cost=said.get("cost", 100), stream=is_stream)
     if is_stream and result["ok"]:

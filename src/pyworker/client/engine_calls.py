@@ -83,4 +83,6 @@ def _why(waiting: WaitingAnswer) -> str:
     """Why there is no worker yet, in words."""
     if isinstance(waiting.status, str):
         return waiting.status or "no worker yet"
-    return "no worker is free (" + ", ".join(f"{count} {state}" for state, count in waiting.status.items()) + ")"
+    words = {"IDLE": "busy"}  # the state of a worker that is ready, which here means: with too much to do already
+    counts = (f"{count} {words.get(state, state)}" for state, count in waiting.status.items())
+    return f"no worker is free ({', '.join(counts)})"

@@ -60,4 +60,10 @@ async def _listen(runner: web.AppRunner, config: EngineConfig) -> str:
             "choose another port with --port, or --port 0 for any free one"
         ) from None
     host, port = runner.addresses[0][:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{_reachable(str(host))}:{port}"
+
+
+def _reachable(host: str) -> str:
+    """A host as a url names it; of all addresses, the loopback one."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is only read here
+    return f"[{host}]" if ":" in host else host

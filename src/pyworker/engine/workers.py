@@ -7,6 +7,7 @@ can make an expected wait meaningless. ``now_s`` is the engine's monotonic clock
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -93,7 +94,10 @@ class Worker:
     disk_gb: float = 0.0
     sent_s: float = -math.inf
     probed_s: float = -math.inf
-    _air: dict[int, tuple[float, float]] = field(default_factory=dict[int, tuple[float, float]], repr=False)
+    # claim and time of what was sent and is not reported yet, oldest first
+    _air: OrderedDict[int, tuple[float, float]] = field(
+        default_factory=OrderedDict[int, "tuple[float, float]"], repr=False
+    )
     _air_cost: float = 0.0
 
     @property
@@ -127,7 +131,7 @@ class Worker:
         self.disk_gb = amount(status.disk_usage, self.disk_gb)
         self.rolling_load += _ROLLING * (self.counted_load - self.rolling_load)
         for request_idx in listed:
-            self._air.pop(request_idx, None)
+            self._land(request_idx)
         if len(listed) == len(status.working_request_idxs or ()):
             self.endpoint.learn_ratio(self.counted_load, sum(listed.values()))
         self.forget_the_air(now_s)
@@ -136,21 +140,21 @@ class Worker:
         """Note that a request goes to it. Returns its ``reqnum``."""
         self.reqnum += 1
         self.sent_s = now_s
+        self._land(request_idx)
         self._air[request_idx] = (min(cost, MOST), now_s)
         self._air_cost += min(cost, MOST)
         return self.reqnum
 
     def finished(self, request: FinishedRequest) -> None:
         """A request that was sent to it has ended."""
-        cost, _ = self._air.pop(request.request_idx, (0.0, 0.0))
-        self._air_cost -= cost
+        self._land(request.request_idx)
         if request.status != "Rejected":
             self.reliability += _RELIABILITY * (float(request.success) - self.reliability)
 
     def forget_the_air(self, now_s: float) -> None:
-        """Count no longer what was sent long ago; and sum up anew, so that no error adds up."""
-        self._air = {idx: sent for idx, sent in self._air.items() if now_s - sent[1] < IN_THE_AIR_S}
-        self._air_cost = sum(cost for cost, _ in self._air.values())
+        """Count no longer what was sent long ago."""
+        while self._air and now_s - next(iter(self._air.values()))[1] >= IN_THE_AIR_S:
+            self._land(next(iter(self._air)))
 
     def lose(self) -> None:
         """It went away: what was sent to it is lost."""
@@ -180,6 +184,11 @@ class Worker:
             loaded_at=loaded_at,
             started_at=epoch_s - (now_s - self.started_s),
         )
+
+    def _land(self, request_idx: int) -> None:
+        """Take a request out of the air, if it is there."""
+        cost, _ = self._air.pop(request_idx, (0.0, 0.0))
+        self._air_cost = self._air_cost - cost if self._air else 0.0  # no rounding error outlives its cause
 
     def _notice_restart(self, status: WorkerStatus) -> None:
         """Its count of requests never falls while it runs."""
