@@ -81,6 +81,7 @@ class AiohttpIncoming(Incoming):
 
     @property
     def query(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What stands behind the path, as it was sent."""
         return self.request.rel_url.raw_query_string
 
     def header(self, name: str) -> str | None:

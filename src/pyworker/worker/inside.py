@@ -20,7 +20,6 @@ from pyworker.worker.core.ledger import Outcome, State
 from pyworker.worker.core.readiness import Readiness
 from pyworker.worker.core.sessions import Sessions
 from pyworker.worker.engine_link import EngineLink
-from pyworker.worker.log_tail import LogTail
 from pyworker.worker.routes import Route
 from pyworker.worker.warm_up import WarmUp
 from pyworker.worker.watchdog import Watchdog
@@ -41,7 +40,6 @@ class Inside:
     gate: Gate
     engine: EngineLink
     warm_up: WarmUp
-    tail: LogTail | None
     watchdog: Watchdog
     routes: list[Route]
     update: Callable[[], None]
@@ -86,15 +84,15 @@ class Inside:
             "benchmark": benchmarking,
             "authentication": self.gate.mode.value,
             "engine_error": self.engine.last_error,
-            "model_log": str(self.tail.path) if self.tail else None,
-            "model_log_problem": self.tail.problem if self.tail else None,
-            "model_log_last_lines": list(self.tail.last)[-20:] if self.tail else [],
+            "model_log": str(self.warm_up.tail.path) if self.warm_up.tail else None,
+            "model_log_problem": self.warm_up.tail.problem if self.warm_up.tail else None,
+            "model_log_last_lines": list(self.warm_up.tail.last)[-20:] if self.warm_up.tail else [],
         }
         return json_response(page, 200 if readiness.is_ready else 503)
 
     async def logs(self, _request: web.Request) -> web.StreamResponse:
         """The model's last log lines, as text."""
-        lines = list(self.tail.last) if self.tail else []
+        lines = list(self.warm_up.tail.last) if self.warm_up.tail else []
         return web.Response(text="".join(f"{line}\n" for line in lines))
 
     async def metrics(self, _request: web.Request) -> web.StreamResponse:

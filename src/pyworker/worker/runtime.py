@@ -79,39 +79,15 @@ class Runtime:
         self._serial = Lane("serial", 1)
         self._parallel = Lane("parallel", None)
         self.routes = [self._route(mount.handler) for mount in backend.mounts]
-        sessions = Sessions(max_sessions=backend.max_sessions, max_lifetime_s=settings.max_session_s)
-        close_routes = frozenset(route.endpoint for route in self.routes)
-        self.sessions = OpenSessions(sessions, self._model, self.books.outbox, close_routes)
-        intake = Intake(max_body_bytes=settings.max_body_bytes, max_held_bytes=settings.max_unauthenticated_bytes)
+        self.sessions = self._make_sessions()
         self._warm_up = self._make_warm_up(log_since_s)
+        intake = Intake(max_body_bytes=settings.max_body_bytes, max_held_bytes=settings.max_unauthenticated_bytes)
         self.entrance = Entrance(self.gate, intake, self.sessions, self.engine)
         self.proxy = Proxy(self.entrance, self.sessions, self.readiness, self.books, self._warm_up.model_unreachable)
         self._disk = Disk()
-        version = backend.version or f"pyworker-{__version__}"
-        self._reporter = Reporter(
-            Identity(settings.worker_id, settings.mtoken, settings.url, version),
-            self.books,
-            sessions,
-            self.readiness,
-            self.engine,
-            self._disk,
-            interval_s=settings.report_interval_s,
-            every_second=self.gate.mode is Mode.TICKET,
-        )
+        self._reporter = self._make_reporter()
         self._watchdog = Watchdog(settings.report_addrs, self._reporter.repeat, interval_s=settings.report_interval_s)
-        self._inside = Inside(
-            settings.mtoken,
-            self.readiness,
-            self.books,
-            sessions,
-            self.gate,
-            self.engine,
-            self._warm_up,
-            self._warm_up.tail,
-            self._watchdog,
-            self.routes,
-            update,
-        )
+        self._inside = self._make_inside(update)
         source = AuthorView(self.books, self.readiness, self._reporter, self._disk, self._started_s)
         self.metrics = Metrics(settings.worker_id, settings.url, source)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -129,10 +105,41 @@ class Runtime:
         if handler.max_concurrency is not None:
             return Lane(handler.endpoint, handler.max_concurrency)
         parallel = handler.allow_parallel_requests
-        return (
-            self._parallel
-            if (self._backend.allow_parallel_requests if parallel is None else parallel)
-            else self._serial
+        if parallel is None:
+            parallel = self._backend.allow_parallel_requests
+        return self._parallel if parallel else self._serial
+
+    def _make_sessions(self) -> OpenSessions:
+        sessions = Sessions(max_sessions=self._backend.max_sessions, max_lifetime_s=self.settings.max_session_s)
+        close_routes = frozenset(route.endpoint for route in self.routes)
+        return OpenSessions(sessions, self._model, self.books.outbox, close_routes)
+
+    def _make_reporter(self) -> Reporter:
+        settings = self.settings
+        version = self._backend.version or f"pyworker-{__version__}"
+        return Reporter(
+            Identity(settings.worker_id, settings.mtoken, settings.url, version),
+            self.books,
+            self.sessions.sessions,
+            self.readiness,
+            self.engine,
+            self._disk,
+            interval_s=settings.report_interval_s,
+            every_second=self.gate.mode is Mode.TICKET,
+        )
+
+    def _make_inside(self, update: Callable[[], None]) -> Inside:
+        return Inside(
+            mtoken=self.settings.mtoken,
+            readiness=self.readiness,
+            books=self.books,
+            sessions=self.sessions.sessions,
+            gate=self.gate,
+            engine=self.engine,
+            warm_up=self._warm_up,
+            watchdog=self._watchdog,
+            routes=self.routes,
+            update=update,
         )
 
     def _make_warm_up(self, log_since_s: float) -> WarmUp:
