@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 import time
+from collections.abc import Coroutine
 
 import msgspec
 
@@ -93,7 +94,7 @@ class Reporter:
             due = time.monotonic() - self._told_s >= self._every_s
             if self._urgent.is_set() or due or self._books.version != self._told_version:
                 self._urgent.clear()
-                await self.send_report()
+                await _in_full(self.send_report())
             try:
                 async with asyncio.timeout(self._interval_s):
                     await self._urgent.wait()
@@ -102,7 +103,7 @@ class Reporter:
 
     async def _send_finished_forever(self) -> None:
         while True:
-            await self.send_finished()
+            await _in_full(self.send_finished())
             await asyncio.sleep(self._interval_s)
 
     async def send_report(self) -> bool:
@@ -164,3 +165,13 @@ class Reporter:
             url=self._identity.url,
             state=self._readiness.state.value,
         )
+
+
+async def _in_full(sending: Coroutine[None, None, bool]) -> None:
+    """Send to the end even when cancelled: the next message is made knowing whether this one arrived."""
+    task = asyncio.create_task(sending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
