@@ -32,6 +32,7 @@ from pyworker.testing import (
     drop,
     drop_if_reused,
     echo,
+    free_port,
     stream,
 )
 from pyworker.tickets import TicketKey, load_public_key, read_ticket, rsa_message, verify_rsa
@@ -379,6 +380,15 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_does_no_harm(model
 async def test_a_plain_server_answers_404_where_nothing_was_said(http: aiohttp.ClientSession) -> None:
     async with FakeServer() as server:
         assert (await http.get(server.url)).status == 404
+
+
+async def test_a_free_port_can_be_listened_on() -> None:
+    ports = {free_port() for _ in range(50)}
+    assert len(ports) > 1
+    for port in ports:
+        listener = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", port)
+        listener.close()
+        await listener.wait_closed()
 
 
 # --- FakeModel ------------------------------------------------------------------------------------

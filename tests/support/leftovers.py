@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from pathlib import Path
 
 SETTLE_S = 2.0
@@ -24,7 +25,9 @@ def require_no_processes(marked_by: Path) -> None:
 
     The second finds what has gone into the background. Where there is no /proc nothing is looked for.
     """
-    left = _children() | _named(str(marked_by).encode())
+    mark, until_s = str(marked_by).encode(), time.monotonic() + SETTLE_S
+    while (left := _children() | _named(mark)) and time.monotonic() < until_s:
+        time.sleep(0.01)  # one that was killed takes a moment to be gone
     assert not left, f"processes left behind: {[_command(pid) for pid in left]}"
 
 

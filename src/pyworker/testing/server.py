@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import socket
 from collections import defaultdict, deque
 from collections.abc import Iterator
@@ -24,9 +25,14 @@ _NEVER_S: Final = 1e6
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with _bound(0) as probe:
-        return probe.getsockname()[1]
+    """A port of 127.0.0.1 that nobody listens on, for a process that cannot be given port 0.
+
+    It lies below those that the system hands out, so that nobody gets it by chance before it is used.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with contextlib.suppress(OSError), _bound(port):
+            return port
 
 
 class FakeServer:
@@ -160,5 +166,9 @@ def _bound(port: int) -> socket.socket:
     """A socket that holds a port; connections are refused until somebody listens on it."""
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    held.bind((_HOST, port))
+    try:
+        held.bind((_HOST, port))
+    except OSError:
+        held.close()
+        raise
     return held
