@@ -43,7 +43,7 @@ format: setup
 	$(BIN)/ruff format .
 
 bench: setup sdk-venv
-	$(BIN)/python -m benchmarks $(ARGS)
+	PYWORKER_SDK_PYTHON="$${PYWORKER_SDK_PYTHON:-$$PWD/.venv-sdk/bin/python}" $(BIN)/python -m benchmarks $(ARGS)
 
 lock: setup
 	@scripts/lock

@@ -4,7 +4,8 @@
 - ``file PATH``: a module, written to PATH in a scratch folder and imported there, with the page's others;
 - ``pytest PATH``: a test, written and run there;
 - ``worker PATH``: a worker, written and run there before a model, and asked a question;
-- ``demo``: what `make demo` prints (tests/acceptance/test_demo.py runs it).
+- ``demo``: what `make demo` prints (tests/acceptance/test_demo.py runs it);
+- ``by-hand``: commands for terminals side by side (tests/acceptance/test_by_hand.py runs them).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tests.docs.pages import ROOT, Block, blocks, pages
 
 OWN_PAGES = [page for page in pages() if not page.is_relative_to(ROOT / "workers")]  # those have tests of their own
 ALL = [block for page in OWN_PAGES for block in blocks(page)]
-CHECKS = {"make", "file", "pytest", "worker", "demo"}
+CHECKS = {"make", "file", "pytest", "worker", "demo", "by-hand"}
 
 
 def _marked(check: str) -> list[Block]:

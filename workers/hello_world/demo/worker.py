@@ -18,5 +18,5 @@ class BriefBenchmark(GenerateHandler):
 
 
 if __name__ == "__main__":
-    backend.benchmark_handler = BriefBenchmark(benchmark_runs=2, benchmark_words=50, concurrency=4)
+    backend.benchmark_handler = BriefBenchmark(benchmark_runs=1, benchmark_words=40, concurrency=4)
     start_server(backend, routes)
