@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
-from pyworker.testing import free_port as any_free_port
 from tests.support import leftovers
 
 LIMIT_S = 60.0  # generous: the machine may be busy with other things
@@ -34,6 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Name our markers."""
     config.addinivalue_line("markers", f"limit_s(seconds): how long the test may take (default {LIMIT_S:g})")
     config.addinivalue_line("markers", "may_block: the test blocks the event loop on purpose")
+    config.addinivalue_line("markers", "uvloop_too: the test runs on uvloop besides, as workers do")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """asyncio's own event loop, and uvloop's for what depends on how a loop treats its sockets."""
+    own: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    return {**own, "uvloop": uvloop.new_event_loop} if item.get_closest_marker("uvloop_too") else own
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -138,9 +145,3 @@ async def _no_tasks_left() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
     await leftovers.require_no_tasks(before)
-
-
-@pytest.fixture
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    return any_free_port()

@@ -37,6 +37,8 @@ from pyworker.testing import (
 )
 from pyworker.tickets import TicketKey, load_public_key, read_ticket, rsa_message, verify_rsa
 
+pytestmark = pytest.mark.uvloop_too  # the loop of whoever uses them
+
 WORKER_URL = "http://127.0.0.1:3000"
 
 

@@ -130,8 +130,9 @@ class FakeServer:
 
     def _transports(self) -> Iterator[tuple[RequestHandler, asyncio.Transport]]:
         for handler in self._web.connections if self._web else ():
-            if isinstance(handler.transport, asyncio.Transport) and not handler.transport.is_closing():
-                yield handler, handler.transport
+            transport = handler.transport
+            if transport is not None and not transport.is_closing():
+                yield handler, transport
 
     def _connection(self, handler: RequestHandler) -> Connection:
         return self._connections.setdefault(handler, Connection(len(self._connections) + 1))
