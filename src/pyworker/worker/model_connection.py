@@ -48,7 +48,7 @@ class Answer:
     async def __aexit__(
         self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.finish(self)
+        await self._connection.finish(self)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._stream()
@@ -115,7 +115,10 @@ class Connection(asyncio.Protocol):
         self._release = release
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._answer: Answer | None = None
+        self._answer: Answer | None = None  # until its user is done with it
+        self._incoming: Answer | None = None  # the same, until it is complete
+        self._upload: asyncio.Task[None] | None = None
+        self._paused = False
         self._method = ""
         self._head_done = False
         self._has_length = False
@@ -132,40 +135,41 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     async def exchange(self, method: str, head: bytes, body: Body, answer: AnswerT) -> AnswerT:
-        """Send one request and wait for the head of its answer."""
-        self._answer = answer
+        """Send one request and wait for the head of its answer, which may come before the request has ended."""
+        self._answer = self._incoming = answer
+        self._upload = None
         self._method = method
         self._head_done = self._has_length = self._keep = self._received_bytes = False
         try:
-            await self._send(head, body)
+            self._send(head, body)
             while not self._head_done:
                 if answer.error is not None:
                     raise answer.error
                 await self.wait()
         except BaseException:
-            self.abort()
+            await self._give_up()
             raise
         return answer
 
-    async def _send(self, head: bytes, body: Body) -> None:
+    def _send(self, head: bytes, body: Body) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             raise ClosedEarlyError
         if not isinstance(body, tuple):
             transport.write(head)
-            await self._send_stream(transport, body, chunked=head.endswith(b"Transfer-Encoding: chunked\r\n\r\n"))
-            return
-        if sum(map(len, body)) <= HIGH_WATER_BYTES:
+            chunked = head.endswith(b"Transfer-Encoding: chunked\r\n\r\n")
+            self._upload = asyncio.create_task(self._send_stream(transport, body, chunked=chunked))
+            self._upload.add_done_callback(self._upload_ended)
+        elif sum(map(len, body)) <= HIGH_WATER_BYTES:
             transport.write(b"".join((head, *body)))
-            return
-        transport.write(head)
-        for piece in body:  # a large body is not copied to stand behind its head
-            transport.write(piece)
+        else:
+            transport.write(head)
+            for piece in body:  # a large body is not copied to stand behind its head
+                transport.write(piece)
 
     async def _send_stream(self, transport: asyncio.Transport, body: AsyncIterator[bytes], *, chunked: bool) -> None:
         async for piece in body:
-            if self._head_done or transport.is_closing():  # answered already: the rest is not wanted
-                self._keep_never()
+            if transport.is_closing():
                 return
             transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             if self._writable is not None:
@@ -173,8 +177,10 @@ class Connection(asyncio.Protocol):
         if chunked:
             transport.write(b"0\r\n\r\n")
 
-    def _keep_never(self) -> None:
-        self.idle_s = 0.0
+    def _upload_ended(self, upload: asyncio.Task[None]) -> None:
+        error = None if upload.cancelled() else upload.exception()
+        if isinstance(error, Exception):
+            self._fail(error)
 
     async def wait(self) -> None:
         """Until anything happens on this connection."""
@@ -184,15 +190,24 @@ class Connection(asyncio.Protocol):
         finally:
             self._waiter = None
 
-    def finish(self, answer: Answer) -> None:
+    async def finish(self, answer: Answer) -> None:
         """The caller is done with the answer: keep the connection, or close it to end the model's work."""
         if self._answer is not answer:
             return
         self._answer = None
-        if answer.complete and answer.error is None and self._keep and self.idle_s > 0 and self.is_open:
+        sent = self._upload is None or _succeeded(self._upload)
+        if sent and answer.complete and answer.error is None and self._keep and self.idle_s > 0 and self.is_open:
+            self.resume_reading()
             self._release(self)
         else:
-            self.abort()
+            await self._give_up()
+
+    async def _give_up(self) -> None:
+        """Close, and let go of the body that is still being sent, which is its giver's again."""
+        self.abort()
+        if self._upload is not None and not self._upload.done():
+            self._upload.cancel()
+            await asyncio.wait([self._upload])
 
     def abort(self) -> None:
         """Close at once."""
@@ -201,12 +216,14 @@ class Connection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """The caller cannot keep up."""
-        if self.is_open and self._transport is not None:
+        if self.is_open and self._transport is not None and not self._paused:
+            self._paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """The caller has caught up."""
-        if self.is_open and self._transport is not None:
+        if self.is_open and self._transport is not None and self._paused:
+            self._paused = False
             self._transport.resume_reading()
 
     # --- asyncio.Protocol ---
@@ -217,7 +234,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received_bytes = True
-        if self._answer is None:  # nobody asked
+        if self._incoming is None:  # nobody asked
             self.abort()
             return
         try:
@@ -229,8 +246,8 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        answer = self._answer
-        if answer is not None and not answer.complete:
+        answer, self._incoming = self._incoming, None
+        if answer is not None and answer.error is None:
             if not self._received_bytes:
                 answer.fail(ClosedEarlyError())
             elif self._head_done and not self._has_length and exc is None:
@@ -254,20 +271,25 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def _fail(self, error: Exception) -> None:
-        if self._answer is not None:
-            self._answer.fail(error)
+        if self._incoming is not None:
+            self._incoming.fail(error)
         self.abort()
+        self._wake()
 
     # --- httptools ---
 
+    def on_message_begin(self) -> None:
+        if self._incoming is None:  # more than was asked for
+            self._keep = False
+
     def on_status(self, status: bytes) -> None:
-        if self._answer is not None:
-            self._answer.reason = status.decode("latin-1")
+        if self._incoming is not None:
+            self._incoming.reason = status.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._answer is None or self._head_done:  # trailers are dropped
+        if self._incoming is None or self._head_done:  # trailers are dropped
             return
-        self._answer.headers.append((name, value))
+        self._incoming.headers.append((name, value))
         lower = name.lower()
         if lower == b"content-length" or (lower == b"transfer-encoding" and b"chunked" in value.lower()):
             self._has_length = True
@@ -275,27 +297,36 @@ class Connection(asyncio.Protocol):
             self.idle_s = _idle_s(value)
 
     def on_headers_complete(self) -> None:
-        answer = self._answer
+        answer = self._incoming
         if answer is None:
             return
         answer.status = self._parser.get_status_code()
         if answer.status < 200:  # 100 Continue and the like: the answer is still to come
             answer.headers.clear()
+            self._has_length = False
             return
         self._head_done = True
         answer.begin()
         self._keep = self._parser.should_keep_alive()
         if self._method == "HEAD":  # the parser would wait for the body that its length names
             self._keep = False
-            answer.end()
+            self._complete(answer)
 
     def on_body(self, body: bytes) -> None:
-        if self._answer is not None and not self._answer.add(body):
+        if self._incoming is not None and not self._incoming.add(body):
             self.pause_reading()
 
     def on_message_complete(self) -> None:
-        if self._answer is not None and self._head_done and not self._answer.complete:
-            self._answer.end()
+        if self._incoming is not None and self._head_done:
+            self._complete(self._incoming)
+
+    def _complete(self, answer: Answer) -> None:
+        self._incoming = None
+        answer.end()
+
+
+def _succeeded(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _idle_s(keep_alive_header: bytes) -> float:
