@@ -55,6 +55,7 @@ class ResponseAnswer(Answer):
         flow = cast("BaseProtocol", _Flow(connection))
         self.content = StreamReader(flow, _BUFFER_BYTES, loop=asyncio.get_running_loop())
         self._decompressor: Any = None
+        self._compressed_bytes = 0
 
     def begin(self) -> None:
         for name, value in self.headers:
@@ -63,14 +64,20 @@ class ResponseAnswer(Answer):
                 self._decompressor = None if bits is None else zlib.decompressobj(bits)
 
     def add(self, piece: bytes) -> bool:
+        if self._decompressor is None:
+            self.content.feed_data(piece)
+            return True
+        self._compressed_bytes += len(piece)
         try:
-            self.content.feed_data(piece if self._decompressor is None else self._decompressor.decompress(piece))
+            self.content.feed_data(self._decompressor.decompress(piece))
         except zlib.error:
             self.content.set_exception(ClientPayloadError("the model server's answer is compressed wrongly"))
         return True  # the reader itself pauses
 
     def end(self) -> None:
         super().end()
+        if self._compressed_bytes and not self._decompressor.eof:
+            self.content.set_exception(ClientPayloadError("the model server's compressed answer is cut off"))
         self.content.feed_eof()
 
     def fail(self, error: Exception) -> None:
