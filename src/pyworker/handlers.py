@@ -24,8 +24,8 @@ class PassThroughHandler:
             and then the payload is not decoded.
         workload: workload of a request that is not calculated.
         benchmark_payload: makes a payload (JSON object) for the benchmark; None: this handler cannot be the benchmark.
-        has_benchmark, benchmark_runs, concurrency, do_warmup_benchmark, allow_parallel_requests, max_queue_time, methods,
-            max_concurrency, healthcheck_endpoint: as EndpointHandler has them.
+        has_benchmark, benchmark_runs, concurrency, do_warmup_benchmark, allow_parallel_requests, max_queue_time,
+            methods, max_concurrency, healthcheck_endpoint: as EndpointHandler has them.
     """
 
     endpoint: str

@@ -144,6 +144,9 @@ class ClientConnection(asyncio.Protocol):
             return
         method, _, rest = self._head[:end].partition(b" ")
         target, _, version = rest.partition(b" ")
+        if not version.startswith(b"HTTP/1."):
+            self._refuse(400, "the request is not HTTP/1.1")
+            return
         route = self._lane.routes.get((method, target.partition(b"?")[0]))
         if route is None or version != b"HTTP/1.1":
             self._hand_over()
