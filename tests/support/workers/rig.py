@@ -181,11 +181,11 @@ async def a_worker(
             given.setdefault("model_log_file", str(model.log_path))
         made = Backend(model.url, **given)
         mounted = [*made.routes(*(handlers or (Generate(),))), *routes(made)]
-        worker = await stack.enter_async_context(
-            running_worker(made, mounted, _settings(tmp_path, mode, engine, settings or {}))
-        )
         http = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
+        )
+        worker = await stack.enter_async_context(
+            running_worker(made, mounted, _settings(tmp_path, mode, engine, settings or {}))
         )
         rig = Rig(model, engine, worker, http)
         if wait:
@@ -207,6 +207,6 @@ def _settings(tmp_path: Path, mode: Mode, engine: FakeEngine, given: dict[str, A
         "ticket_keys": (engine.ticket_key,) if mode is Mode.TICKET else (),
         "state_dir": tmp_path / "state",
         "report_interval_s": REPORT_INTERVAL_S,
-        "drain_s": 5.0,
+        "drain_s": 0.05,
     }
     return WorkerSettings(**{**place, **given})
