@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "AuthenticationFailed",
+    "BadFraming",
     "BadPath",
     "BadRequest",
     "BenchmarkFailed",
@@ -125,6 +126,12 @@ class UnsupportedMedia(PyWorkerError):
 
 class BadPath(PyWorkerError):
     """A path parameter may not hold '/', '\\', '..' or control characters."""
+
+    status = 400
+
+
+class BadFraming(PyWorkerError):
+    """The request's body does not come in the pieces that HTTP wants."""
 
     status = 400
 

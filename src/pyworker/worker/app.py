@@ -6,20 +6,46 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from aiohttp import web
 
 from pyworker.errors import PyWorkerError
 from pyworker.worker.answers import json_response, log_refusal
 
-__all__ = ["SlowStarters", "make_app"]
+__all__ = ["ServerProtocol", "SlowStarters", "make_app"]
 
 log = logging.getLogger("pyworker.app")
 
 FIRST_REQUEST_S = 20.0
+KEEP_ALIVE_S = 75.0
+LINGER_S = 2.0
 
 Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[..., Awaitable[web.StreamResponse]]
+
+
+class ServerProtocol(web.RequestHandler):
+    """aiohttp's, but what is no HTTP is told so in JSON too, and none of it gets into the log."""
+
+    __slots__ = ()
+
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        options: dict[str, Any] = {"access_log": None, "auto_decompress": False}
+        super().__init__(server, loop=loop, keepalive_timeout=KEEP_ALIVE_S, lingering_time=LINGER_S, **options)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002 - aiohttp's signature
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not read."""
+        log.debug("a request that is no HTTP: %s", type(exc).__name__)
+        response = json_response({"error": f"the request is not HTTP: {type(exc).__name__}"}, status)
+        response.force_close()
+        return response
 
 
 class SlowStarters:

@@ -17,7 +17,7 @@ from typing import cast
 
 import httptools
 
-from pyworker.errors import PyWorkerError
+from pyworker.errors import BadFraming, PyWorkerError
 from pyworker.wire import dump
 from pyworker.worker.answers import log_refusal
 from pyworker.worker.fast_request import FastIncoming
@@ -30,6 +30,7 @@ log = logging.getLogger("pyworker.fast_lane")
 
 FIRST_REQUEST_S = 20.0
 KEEP_ALIVE_S = 75.0
+LINGER_S = 2.0
 MAX_LINE_BYTES = 8 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -94,6 +95,7 @@ class ClientConnection(asyncio.Protocol):
         self._next = b""  # what came while a request was served
         self._drained: asyncio.Future[None] | None = None
         self._finished_early = False
+        self._lingering = False
 
     # --- asyncio.Protocol ---
 
@@ -102,6 +104,8 @@ class ClientConnection(asyncio.Protocol):
         self._lane.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._lingering:
+            return
         if self._incoming is not None:
             if self._incoming.stream.is_eof():
                 self._next += data  # the next request, before this one is answered
@@ -183,14 +187,26 @@ class ClientConnection(asyncio.Protocol):
         protocol.data_received(head)
 
     def _refuse(self, status: int, reason: str) -> None:
-        if self._incoming is None:
-            body = dump({"error": reason})
-            head = b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\n" % (
-                status,
-                http.HTTPStatus(status).phrase.encode(),
-            )
-            self.write(head + b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
-        self.close()
+        if self._incoming is not None:  # who reads the body answers
+            self._incoming.stream.fail(BadFraming())
+            return
+        body = dump({"error": reason})
+        head = b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\n" % (
+            status,
+            http.HTTPStatus(status).phrase.encode(),
+        )
+        self.write(head + b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
+        self._linger()
+
+    def _linger(self) -> None:
+        """End our side and read on for a moment: to close at once would reset the connection, answer and all."""
+        self._lingering = True
+        self.idle_until_s = time.monotonic() + LINGER_S
+        self.resume_reading()
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self.close()
 
     def on_message_begin(self) -> None:
         if self._incoming is not None:  # a second request in the same piece: this connection ends after the first
@@ -240,7 +256,10 @@ class ClientConnection(asyncio.Protocol):
         """Ready for the next request, or the end of the connection."""
         if self.lost:
             return
-        if not (incoming.keep_alive and incoming.stream.is_eof()) or self._finished_early or self._lane.draining:
+        if not incoming.stream.is_eof():
+            self._linger()
+            return
+        if not incoming.keep_alive or self._finished_early or self._lane.draining:
             self.close()
             return
         self._incoming = self._route = None

@@ -40,7 +40,7 @@ class _Body:
         self._pieces: list[bytes] = []
         self._size_bytes = 0
         self._eof = False
-        self._lost = False
+        self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def feed(self, piece: bytes) -> None:
@@ -51,7 +51,13 @@ class _Body:
         self._wake()
 
     def feed_eof(self, *, lost: bool = False) -> None:
-        self._eof, self._lost = not lost, lost
+        self._eof = not lost
+        if lost:
+            self._error = ConnectionResetError("the client has gone")
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        self._error = error
         self._wake()
 
     def _wake(self) -> None:
@@ -73,8 +79,8 @@ class _Body:
             self._expects_continue = False
             self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not self._pieces and not self._eof:
-            if self._lost:
-                raise ConnectionResetError("the client has gone")
+            if self._error is not None:
+                raise self._error
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter

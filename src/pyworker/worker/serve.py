@@ -25,7 +25,7 @@ from pyworker.errors import ConfigurationError, PyWorkerError
 from pyworker.names import refuse_unknown
 from pyworker.settings import LogSettings, WorkerSettings, environment
 from pyworker.version import __version__
-from pyworker.worker.app import SlowStarters, make_app
+from pyworker.worker.app import ServerProtocol, SlowStarters, make_app
 from pyworker.worker.fast_lane import FastLane
 from pyworker.worker.log_tail import machine_start_s
 from pyworker.worker.net import listen
@@ -37,7 +37,6 @@ log = logging.getLogger("pyworker.serve")
 
 EXIT_UPDATE = 75  # the start script fetches the newest version and starts again
 FAILED_START_TIMEOUT_S = 3.0
-KEEP_ALIVE_S = 75.0
 
 
 class RunningWorker:
@@ -124,14 +123,7 @@ async def running_worker(
     runtime = worker.runtime
     starters = SlowStarters()
     app = make_app([*routes, *runtime.page_routes()], max_body_bytes=settings.max_body_bytes, starters=starters)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handler_cancellation=True,
-        auto_decompress=False,
-        keepalive_timeout=KEEP_ALIVE_S,
-        shutdown_timeout=1.0,
-    )
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1.0)
     await runner.setup()
     fast_lane = FastLane(runtime.fast_routes(routes), runtime.proxy, _factory(runner, starters))
     server = await asyncio.get_running_loop().create_server(fast_lane.connection, sock=sock, ssl=tls)
@@ -155,9 +147,9 @@ async def running_worker(
 
 
 def _factory(runner: web.AppRunner, starters: SlowStarters) -> Any:
-    server = runner.server
+    server, loop = runner.server, asyncio.get_running_loop()
     assert server is not None
-    return lambda: starters.watched(server())
+    return lambda: starters.watched(ServerProtocol(server, loop))
 
 
 async def _serve_callbacks(runtime: Runtime) -> web.AppRunner | None:
