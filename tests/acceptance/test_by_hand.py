@@ -1,4 +1,7 @@
-"""README's commands for terminals side by side, typed as they stand there, but on free ports and with a tiny model."""
+"""README's commands for terminals side by side, typed as they stand there, but on free ports.
+
+The model server loads a tiny model, and a fake answers for it: measuring a real one takes a minute.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from pyworker.testing import free_port
+from pyworker.testing import FakeModel, free_port, stream
 from tests.docs.pages import ROOT, blocks
 from tests.support.tiny_model import write_tiny_model
 
@@ -27,25 +30,25 @@ async def test_what_readme_says_to_type_works(tmp_path: Path) -> None:
     ports = {default: str(free_port()) for default in ("5001", "8080", "3000")}
     model_server, engine, worker, client = _typed(text, ports, tmp_path).split("\n\n")
     place = {
-        "MODEL_SERVER_URL": f"http://127.0.0.1:{ports['5001']}",
         "PYWORKER_ENGINE": f"http://127.0.0.1:{ports['8080']}",
         "WORKER_PORT": ports["3000"],
         "WORKER_HOST": "127.0.0.1",
     }
-    async with contextlib.AsyncExitStack() as terminals:
-        model_server = model_server.replace("--log", f"--port {ports['5001']} --model {model} --context 40000 --log")
+    async with FakeModel(health_path="/healthcheck") as fake, contextlib.AsyncExitStack() as terminals:
+        fake.on("/generate_stream", stream(['data: {"token": "A lighthouse"}\n\n']))
+        model_server = model_server.replace("--log", f"--port {ports['5001']} --model {model} --log")
         await terminals.enter_async_context(_terminal(model_server, place))
         await _answers(f"http://127.0.0.1:{ports['5001']}/healthcheck")
         await terminals.enter_async_context(_terminal(f"{engine.split(' #')[0]} --port {ports['8080']}", place))
         await _answers(f"http://127.0.0.1:{ports['8080']}/health")
-        await terminals.enter_async_context(_terminal(worker, place))
+        await terminals.enter_async_context(_terminal(worker, {**place, "MODEL_SERVER_URL": fake.url}))
         await _answers(f"http://127.0.0.1:{ports['3000']}/pyworker/health")
         process = await asyncio.create_subprocess_exec(
             "bash", "-ec", client, cwd=ROOT, env=_env(place), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
-    assert b'data: {"token":' in output
+    assert b'data: {"token": "A lighthouse"}' in output
     assert b'"ready":true' in output
 
 

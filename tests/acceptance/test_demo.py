@@ -170,6 +170,6 @@ def _pid_of(module: str, *, parent: int) -> int:
 def _shape(output: str) -> list[str]:
     """What does not change from run to run: no numbers, no steps in between, none of the model's words."""
     lines = [re.sub(r"[\d.]+ s$|:\d+|\d+", "N", line).strip() for line in output.splitlines()]
-    lines = [re.sub(r"API_KEY=\S+|pyworker-demo-\w+|\S+/bin/pyworker", "...", line) for line in lines]
-    known = ("POST ", "> ", "export ", "... call", "curl ", "To try", "A language", "Logs and", "(N tokens")
+    lines = [re.sub(r"API_KEY=\S+|\S+/pyworker-demo-\w+|\S+/bin/", "...", line) for line in lines]
+    known = ("POST ", "> ", "export ", "...", "curl ", "To try", "A language", "Logs and", "(N tokens")
     return [line for line in lines if line.startswith(known) or " ready at " in line]
