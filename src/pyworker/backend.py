@@ -132,7 +132,7 @@ class Backend:
     def routes(self, *handlers: Handler) -> list[web.RouteDef]:
         """Routes for handlers at their own endpoints and methods."""
         return [
-            web.route(method, handler.endpoint, self.create_handler(handler))
+            _route(method, handler.endpoint, self.create_handler(handler), handler.methods)
             for handler in handlers
             for method in handler.methods
         ]
@@ -155,6 +155,12 @@ class Backend:
         if self.running is None:
             raise ConfigurationError("this is there only while the server runs: use it inside a handler")
         return self.running
+
+
+def _route(method: str, path: str, handle: AiohttpHandler, methods: Sequence[str]) -> web.RouteDef:
+    if method.upper() != "GET":
+        return web.route(method, path, handle)
+    return web.get(path, handle, allow_head="HEAD" not in methods)  # aiohttp adds HEAD to GET by itself
 
 
 def _is_address(url: str) -> bool:

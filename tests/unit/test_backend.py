@@ -90,3 +90,11 @@ def test_routes_are_made_for_each_method_of_each_handler() -> None:
     routes = Backend(URL).routes(PassThroughHandler("/a"), PassThroughHandler("/b", methods=("GET", "PUT")))
     assert all(isinstance(route, web.RouteDef) for route in routes)
     assert [(route.method, route.path) for route in routes] == [("POST", "/a"), ("GET", "/b"), ("PUT", "/b")]
+
+
+@pytest.mark.parametrize("methods", [("GET", "HEAD"), ("HEAD", "GET"), ("GET",), ("POST", "GET")])
+def test_a_handler_for_get_and_head_can_be_served(methods: tuple[str, ...]) -> None:
+    app = web.Application()
+    app.add_routes(Backend(URL).routes(PassThroughHandler("/a", methods=methods)))
+    served = {route.method for route in app.router.routes()}
+    assert served == {*methods, "HEAD"}

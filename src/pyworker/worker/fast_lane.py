@@ -96,6 +96,7 @@ class ClientConnection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._finished_early = False
         self._lingering = False
+        self._paused = False
 
     # --- asyncio.Protocol ---
 
@@ -264,9 +265,9 @@ class ClientConnection(asyncio.Protocol):
             return
         self._incoming = self._route = None
         self.idle_until_s = time.monotonic() + KEEP_ALIVE_S
+        self.resume_reading()  # stopped, it may be, for a body that nobody read, or for the next request
         if self._next:
             self._head, self._next = self._next, b""
-            self.resume_reading()
             self._begin_request()
 
     # --- used by the request and the lane ---
@@ -285,12 +286,14 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Let the client wait."""
-        if self._transport is not None and not self.lost:
+        if self._transport is not None and not (self.lost or self._paused):
+            self._paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
-        if self._transport is not None and not self.lost:
+        if self._transport is not None and self._paused and not self.lost:
+            self._paused = False
             self._transport.resume_reading()
 
     def close_if_idle(self) -> None:

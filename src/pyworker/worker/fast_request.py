@@ -147,14 +147,14 @@ class FastIncoming(Incoming):
         self._begun = True
         lines = [b"HTTP/1.1 %d %b" % (status, reason.encode("latin-1", "replace"))]
         lines += [b"%b: %b" % header for header in headers]
-        if not _has(headers, b"content-length") and status != 204 and self.method != "HEAD":
+        if not _has(headers, b"content-length") and status != 204 and (length or self.method != "HEAD"):
             lines.append(b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length)
         if not _has(headers, b"date"):
             lines.append(_date_line(int(time.time())))
         if not self.keep_alive:
             lines.append(b"Connection: close")
         lines.append(b"\r\n")
-        self._connection.write(b"\r\n".join(lines) + body)
+        self._connection.write(b"\r\n".join(lines) + (b"" if self.method == "HEAD" else body))
 
     def answer_error(self, error: PyWorkerError) -> None:
         """The JSON answer to an exception, unless an answer has begun."""

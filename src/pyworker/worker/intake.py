@@ -16,7 +16,7 @@ from pyworker.worker.incoming import Incoming
 
 __all__ = ["Hold", "Intake"]
 
-FIRST_BYTES_S = 20.0  # a body may take this long, and then as long as SLOWEST_BYTES_PER_S allows
+FIRST_BYTES_S = 20.0  # a body may take this long, and longer as far as SLOWEST_BYTES_PER_S have come
 SLOWEST_BYTES_PER_S = 16 * 1024
 RETRY_AFTER_S = 5
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -52,19 +52,16 @@ class Hold:
 
     async def read(self, request: Incoming) -> bytes:
         """The whole body. Raises BodyTooLarge (also for a Content-Length, before a byte is read), SlowBody."""
-        announced = request.content_length or 0
-        self._check(announced)
+        self._check(request.content_length or 0)
         content = request.body
         if content.is_eof():  # it came with the head: the common case
             return self._decoded(request, self._taken(content.read_nowait()))
         pieces: list[bytes] = []
-        allowed_s = FIRST_BYTES_S + announced / SLOWEST_BYTES_PER_S
         try:
-            async with asyncio.timeout(allowed_s) as deadline:
+            async with asyncio.timeout(FIRST_BYTES_S) as deadline:
                 while piece := await content.readany():
                     pieces.append(self._taken(piece))
-                    if not announced:
-                        deadline.reschedule(_later(deadline.when(), len(piece) / SLOWEST_BYTES_PER_S))
+                    deadline.reschedule(_later(deadline.when(), len(piece) / SLOWEST_BYTES_PER_S))
         except TimeoutError:
             raise SlowBody() from None
         return self._decoded(request, pieces[0] if len(pieces) == 1 else b"".join(pieces))
@@ -78,13 +75,17 @@ class Hold:
             raise UnsupportedMedia(f"Content-Encoding {encoding!r} is not known; use gzip, deflate or none")
         decompressor = zlib.decompressobj(_WINDOW_BITS[encoding])
         try:
-            clear = decompressor.decompress(body, self._intake.max_body_bytes + 1)
+            clear = self._taken(decompressor.decompress(body, self._room_bytes() + 1))
         except zlib.error:
             raise InvalidJson(f"the body is not {encoding}") from None
-        self._taken(clear)
-        if not decompressor.eof:
-            raise InvalidJson(f"the {encoding} body is cut off")
+        if not decompressor.eof or decompressor.unused_data:
+            raise InvalidJson(f"the {encoding} body is cut off, or more follows it")
         return clear
+
+    def _room_bytes(self) -> int:
+        """How much more may be held."""
+        intake = self._intake
+        return max(0, min(intake.max_body_bytes - self._bytes, intake.max_held_bytes - intake.held_bytes))
 
     def _taken(self, piece: bytes) -> bytes:
         self._check(len(piece))
