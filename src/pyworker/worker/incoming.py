@@ -39,7 +39,6 @@ class Incoming(ABC):
     """A request and the way to answer it."""
 
     method: str
-    path: str
     query: str
     raw_headers: Sequence[tuple[bytes, bytes]]
     places: Mapping[str, str]
@@ -72,7 +71,6 @@ class AiohttpIncoming(Incoming):
         self.request = request
         self.response: web.StreamResponse | None = None
         self.method = request.method
-        self.path = request.path
         self.raw_headers = request.raw_headers
         self.places = request.match_info
         self.body = request.content

@@ -25,6 +25,7 @@ __all__ = ["ModelResponse", "ResponseAnswer"]
 
 _BUFFER_BYTES = 64 * 1024
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_BROKEN_OFF = "the model server broke off its answer"
 _NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 
 
@@ -48,14 +49,27 @@ class _Flow:
 
 
 class ResponseAnswer(Answer):
-    """An Answer whose body goes to an aiohttp StreamReader, decompressed if need be."""
+    """An Answer whose body goes to an aiohttp StreamReader once somebody asks for one, decompressed if need be."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        flow = cast("BaseProtocol", _Flow(connection))
-        self.content = StreamReader(flow, _BUFFER_BYTES, loop=asyncio.get_running_loop())
+        self.reader: StreamReader | None = None
+        self._flow = _Flow(connection)
         self._decompressor: Any = None
         self._compressed_bytes = 0
+
+    @property
+    def content(self) -> StreamReader:
+        """The body as a stream; what has come so far is in it."""
+        if self.reader is None:
+            flow = cast("BaseProtocol", self._flow)
+            self.reader = StreamReader(flow, _BUFFER_BYTES, loop=asyncio.get_running_loop())
+            self.reader.feed_data(self.read_nowait())
+            if self.complete:
+                self.reader.feed_eof()
+            elif self.error is not None:
+                self.reader.set_exception(ClientPayloadError(_BROKEN_OFF))
+        return self.reader
 
     def begin(self) -> None:
         for name, value in self.headers:
@@ -65,7 +79,9 @@ class ResponseAnswer(Answer):
 
     def add(self, piece: bytes) -> bool:
         if self._decompressor is None:
-            self.content.feed_data(piece)
+            if self.reader is None:
+                return super().add(piece)
+            self.reader.feed_data(piece)
             return True
         self._compressed_bytes += len(piece)
         try:
@@ -78,11 +94,13 @@ class ResponseAnswer(Answer):
         super().end()
         if self._compressed_bytes and not self._decompressor.eof:
             self.content.set_exception(ClientPayloadError("the model server's compressed answer is cut off"))
-        self.content.feed_eof()
+        if self.reader is not None:
+            self.reader.feed_eof()
 
     def fail(self, error: Exception) -> None:
         super().fail(error)
-        self.content.set_exception(ClientPayloadError("the model server broke off its answer"))
+        if self.reader is not None:
+            self.reader.set_exception(ClientPayloadError(_BROKEN_OFF))
 
 
 class ModelResponse(aiohttp.ClientResponse):
@@ -104,11 +122,22 @@ class ModelResponse(aiohttp.ClientResponse):
         self.version = HttpVersion11
         self.status = answer.status
         self.reason = answer.reason
-        self.content = answer.content
         self._headers = CIMultiDictProxy(CIMultiDict((_text(name), _text(value)) for name, value in answer.headers))
         self._raw_headers = tuple(answer.headers)
         self._raw_cookie_headers = tuple(self._headers.getall("Set-Cookie", ()))
         self._answer = answer
+
+    @property
+    def content(self) -> StreamReader:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The body as a stream."""
+        return self._answer.content
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        answer = self._answer
+        if self._body is None and answer.complete and answer.reader is None:
+            self._body = answer.read_nowait()  # it is all there: no stream is needed
+        return await super().read()
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pyworker.errors import AuthenticationFailed, NotReady, TicketOvertaken
@@ -36,8 +36,7 @@ class Mode(Enum):
     OFF = "off"
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """What a check found and admission will spend: a nonce with its expiry, or a message that was signed."""
 
     nonce: bytes | None = None
