@@ -14,7 +14,7 @@ help:
 	@echo 'make test      all checks and all tests              (ARGS="-k name": some of them; WORKERS=4: more at once)'
 	@echo 'make check     style and types, no tests'
 	@echo 'make format    put the code in order'
-	@echo 'make bench     side by side with other proxies; needs nginx and wrk'
+	@echo 'make bench     side by side with other proxies, nginx too when it is installed'
 	@echo 'make lock      take the newest dependencies and write requirements/*.txt anew'
 	@echo 'make sdk-venv  make .venv-sdk with the SDK that clients use, for tests and benchmarks'
 	@echo 'make clean     remove what these commands made'

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import hashlib
 import hmac
+import re
 import struct
 
 import msgspec
@@ -32,7 +33,9 @@ def test_every_field_of_every_message_is_on_the_page(message: type) -> None:
 
 def test_every_status_that_an_error_answers_is_on_the_page() -> None:
     answered = {getattr(errors, name).status for name in errors.__all__ if hasattr(getattr(errors, name), "status")}
-    assert [status for status in sorted(answered - {500}) if f"| {status} |" not in PAGE] == []
+    assert [
+        status for status in sorted(answered) if not re.search(rf"^\| [\d, ]*{status}[\d, ]* \|", PAGE, re.MULTILINE)
+    ] == []
 
 
 def test_a_ticket_made_by_hand_from_the_page_is_good() -> None:
