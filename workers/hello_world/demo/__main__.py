@@ -50,6 +50,7 @@ async def _run(script: Script, screen: Screen, folder: Path) -> int:
     try:
         await playing
     except asyncio.CancelledError:
+        screen.line("\nEnding worker, engine and model server.")
         return 0 if script.answered else INTERRUPTED
     except PartFailed as error:
         screen.failure(str(error), error.part.last_lines(), folder)
