@@ -52,14 +52,15 @@ class ModelServer:
 
         ``target`` is path and query. A body given as pieces gets a Content-Length; one given as a stream is sent
         chunked unless the headers name its length. A kept connection that the model server closed before any byte of
-        the answer is replaced once. Raises ModelUnreachable, ModelFailed.
+        the answer is replaced once; a stream cannot be sent again, so it gets a new one. Raises ModelUnreachable,
+        ModelFailed.
         """
         head = self._head(method, target, headers, body)
-        connection = self._take() or await self._connect()
+        connection = (self._take() if isinstance(body, tuple) else None) or await self._connect()
         try:
             return await connection.exchange(method, head, body, answer(connection))
         except ClosedEarlyError:
-            if not connection.reused or not isinstance(body, tuple):
+            if not connection.reused:
                 raise ModelFailed("the model server closed the connection without an answer") from None
         try:
             connection = await self._connect()
