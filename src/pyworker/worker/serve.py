@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib.util
 import json
 import logging
 import runpy
@@ -226,11 +227,20 @@ def _run_as_main(target: str) -> None:
         _run_file(entry.resolve())
     elif path.is_file():
         _run_file(path.resolve())
-    elif target.endswith(".py") or "/" in target:
-        raise ConfigurationError(f"there is no worker at {target}")
     else:
         sys.path.insert(0, str(Path.cwd()))
+        if not _is_module(target):
+            raise ConfigurationError(
+                f"there is no worker {target!r}: give a folder with server.py or worker.py, a Python file, or a module"
+            )
         runpy.run_module(target, run_name="__main__", alter_sys=True)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # a parent that is no package; a name that is none
+        return False
 
 
 def _run_file(file: Path) -> None:
