@@ -17,8 +17,8 @@ from pyworker import PassThroughHandler
 from pyworker.backend import Handler
 from pyworker.testing import answer, by_hand
 from pyworker.worker.core.gate import Mode
+from tests.support.raw_client import RawClient, connected
 from tests.support.workers.handlers import Generate, pass_generate, payload
-from tests.support.workers.raw import raw_client
 from tests.support.workers.rig import Rig, a_worker, until
 
 both_kinds = pytest.mark.parametrize("kind", [pass_generate, Generate], ids=["passed_through", "authored"])
@@ -36,6 +36,13 @@ async def send_body(rig: Rig, body: bytes, **headers: str) -> tuple[int, Any]:
     """POST these bytes: status and JSON of the answer."""
     head = {"Content-Type": "application/json", **headers}
     answered = await rig.send("POST", "/generate", data=body, headers=head)
+    return answered.status, answered.json()
+
+
+async def json_answer(client: RawClient) -> tuple[int, Any]:
+    """Status and JSON of the next answer, which must be JSON."""
+    answered = await client.answer()
+    assert answered.headers["content-type"].startswith("application/json"), answered
     return answered.status, answered.json()
 
 
@@ -195,29 +202,29 @@ async def test_a_session_id_of_the_wrong_type_is_named(tmp_path: Path, kind: Kin
 
 @both_kinds
 async def test_a_content_length_of_two_gigabytes_is_refused_before_a_byte_is_read(tmp_path: Path, kind: Kind) -> None:
-    async with a_worker(tmp_path, kind()) as rig, raw_client(rig.worker.port) as client:
+    async with a_worker(tmp_path, kind()) as rig, connected(rig.worker.port) as client:
         await client.send(head(**{"Content-Length": str(2 * GIB)}))
-        status, answered = await client.answer()
+        status, answered = await json_answer(client)
         assert status == 413
         assert "268435456 bytes" in answered["error"]
-        assert await client.is_closed()
+        assert await client.closed() == b""
 
 
 @both_kinds
 async def test_a_client_that_goes_on_sending_still_gets_its_413(tmp_path: Path, kind: Kind) -> None:
-    async with a_worker(tmp_path, kind()) as rig, raw_client(rig.worker.port) as client:
-        client.writer.write(head(**{"Content-Length": str(2 * GIB)}) + b"x" * 3_000_000)
-        assert (await client.answer())[0] == 413
+    async with a_worker(tmp_path, kind()) as rig, connected(rig.worker.port) as client:
+        await client.send(head(**{"Content-Length": str(2 * GIB)}) + b"x" * 3_000_000)
+        assert (await json_answer(client))[0] == 413
 
 
 @both_kinds
 async def test_a_body_without_a_length_is_refused_when_it_is_too_large(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind(), settings={"max_body_bytes": 10_000}) as rig:
-        async with raw_client(rig.worker.port) as client:
+        async with connected(rig.worker.port) as client:
             await client.send(head(**{"Transfer-Encoding": "chunked"}))
             for _ in range(3):
                 await client.send(b"1000\r\n" + b"x" * 4096 + b"\r\n")
-            assert (await client.answer())[0] == 413
+            assert (await json_answer(client))[0] == 413
         assert (await rig.post("/generate", payload("x" * 20_000))).status == 413
         assert (await rig.post("/generate", payload("x" * 5_000))).status == 200
         await rig.settled(served=1)
@@ -237,7 +244,7 @@ async def test_a_small_body_that_unpacks_to_a_large_one_is_refused(tmp_path: Pat
 async def test_what_is_held_for_all_requests_not_yet_authenticated_is_bounded(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind(), settings={"max_unauthenticated_bytes": 100_000}) as rig:
         held = rig.runtime.entrance.intake
-        async with raw_client(rig.worker.port) as first, raw_client(rig.worker.port) as second:
+        async with connected(rig.worker.port) as first, connected(rig.worker.port) as second:
             for client in (first, second):
                 await client.send(head(**{"Content-Length": "50000"}) + b"x" * 45_000)
             await until(lambda: held.held_bytes == 90_000)
@@ -262,17 +269,17 @@ async def test_a_body_that_comes_too_slowly_is_a_408(
     tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pyworker.worker.intake.FIRST_BYTES_S", 0.05)
-    async with a_worker(tmp_path, kind()) as rig, raw_client(rig.worker.port) as client:
+    async with a_worker(tmp_path, kind()) as rig, connected(rig.worker.port) as client:
         await client.send(head(**{"Content-Length": "100"}) + b"{")
-        assert (await client.answer())[0] == 408
-        assert await client.is_closed()
+        assert (await json_answer(client))[0] == 408
+        assert await client.closed() == b""
         await rig.settled()
 
 
 @both_kinds
 async def test_a_client_that_leaves_in_the_middle_of_its_envelope_is_in_no_book(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind()) as rig:
-        async with raw_client(rig.worker.port) as client:
+        async with connected(rig.worker.port) as client:
             await client.send(head(**{"Content-Length": "100000"}) + b"x" * 5000)
             await until(lambda: rig.runtime.entrance.intake.held_bytes)
         await until(lambda: not rig.runtime.entrance.intake.held_bytes)
@@ -284,20 +291,20 @@ async def test_connections_that_ask_nothing_are_closed(tmp_path: Path, monkeypat
         monkeypatch.setattr(f"pyworker.worker.{module}.FIRST_REQUEST_S", 0.05)
     begun = b"", b"POST /gener", b"POST /generate HTTP/1.1\r\nHost: w", b"GET /pyworker/he", b"GET / HTTP/1.1\r\nA"
     async with a_worker(tmp_path, pass_generate()) as rig, contextlib.AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(raw_client(rig.worker.port)) for _ in begun]
+        clients = [await stack.enter_async_context(connected(rig.worker.port)) for _ in begun]
         for client, data in zip(clients, begun, strict=True):
             await client.send(data)
-        assert await asyncio.gather(*(client.is_closed() for client in clients)) == [True] * len(begun)
+        assert await asyncio.gather(*(client.closed() for client in clients)) == [b""] * len(begun)
 
 
 async def test_an_envelope_that_comes_byte_by_byte_is_understood(tmp_path: Path) -> None:
     async with a_worker(tmp_path, pass_generate(), Generate(route="/authored")) as rig:
         for path in ("/generate", "/authored"):
-            async with raw_client(rig.worker.port) as client:
+            async with connected(rig.worker.port) as client:
                 body = json.dumps(rig.envelope(payload())).encode()
                 for byte in head(path, **{"Content-Length": str(len(body))}) + body:
                     await client.send(bytes([byte]))
-                assert await client.answer() == (200, {"text": "hello"})
+                assert await json_answer(client) == (200, {"text": "hello"})
 
 
 # --- paths ----------------------------------------------------------------------------------------
@@ -310,9 +317,9 @@ async def test_a_path_parameter_stays_one_segment_of_the_models_path(tmp_path: P
     handler = PassThroughHandler("/models/{name}/run")
     async with a_worker(tmp_path, handler) as rig:
         body = json.dumps(rig.envelope(payload())).encode()
-        async with raw_client(rig.worker.port) as client:
+        async with connected(rig.worker.port) as client:
             await client.send(head(f"/models/{value}/run", **{"Content-Length": str(len(body))}) + body)
-            status, answered = await client.answer()
+            status, answered = await json_answer(client)
         if value == "a%252Fb":  # a name with a percent sign in it, which stays encoded
             assert (status, rig.model.requests[0].path) == (200, "/models/a%252Fb/run")
         else:
@@ -341,9 +348,9 @@ async def test_there_is_no_way_out_of_the_routes(tmp_path: Path) -> None:
             "/%67enerate/x",
             "*",
         ):
-            async with raw_client(rig.worker.port) as client:
+            async with connected(rig.worker.port) as client:
                 await client.send(head(path, **{"Content-Length": "2"}) + b"{}")
-                status, answered = await client.answer()
+                status, answered = await json_answer(client)
                 assert (status in {400, 404}, bool(answered["error"])) == (True, True), path
         assert not rig.model.requests
 
@@ -368,9 +375,9 @@ async def test_there_is_no_way_out_of_the_routes(tmp_path: Path) -> None:
     ],
 )
 async def test_what_is_no_http_is_a_400_in_json_and_reaches_nobody(tmp_path: Path, data: bytes) -> None:
-    async with a_worker(tmp_path, pass_generate()) as rig, raw_client(rig.worker.port) as client:
+    async with a_worker(tmp_path, pass_generate()) as rig, connected(rig.worker.port) as client:
         await client.send(data)
-        status, answered = await client.answer()
+        status, answered = await json_answer(client)
         assert 400 <= status < 500
         assert status not in {408, 429}
         assert answered["error"]
@@ -379,9 +386,9 @@ async def test_what_is_no_http_is_a_400_in_json_and_reaches_nobody(tmp_path: Pat
 
 @both_kinds
 async def test_headers_that_are_too_large_are_refused(tmp_path: Path, kind: Kind) -> None:
-    async with a_worker(tmp_path, kind()) as rig, raw_client(rig.worker.port) as client:
-        client.writer.write(head(**{"X-Large": "x" * 200_000}))
-        status, answered = await client.answer()
+    async with a_worker(tmp_path, kind()) as rig, connected(rig.worker.port) as client:
+        await client.send(head(**{"X-Large": "x" * 200_000}))
+        status, answered = await json_answer(client)
         assert status in {400, 431}
         assert answered["error"]
 
@@ -402,23 +409,25 @@ async def test_a_body_that_an_author_does_not_take_is_a_415(tmp_path: Path) -> N
 async def test_two_requests_in_one_piece_are_both_answered_or_the_second_is_not_begun(
     tmp_path: Path, kind: Kind
 ) -> None:
-    async with a_worker(tmp_path, kind()) as rig, raw_client(rig.worker.port) as client:
+    async with a_worker(tmp_path, kind()) as rig, connected(rig.worker.port) as client:
         bodies = [json.dumps(rig.envelope(payload(prompt))).encode() for prompt in ("first", "second")]
         await client.send(b"".join(head(**{"Content-Length": str(len(body))}) + body for body in bodies))
-        assert (await client.answer())[0] == 200
-        answered = not await client.is_closed()
+        assert (await json_answer(client))[0] == 200
+        answered = False
+        with contextlib.suppress(EOFError, ConnectionError):
+            answered = (await json_answer(client))[0] == 200
         await until(lambda: not rig.runtime.books.ledger.in_flight_count)
         assert [request.json()["prompt"] for request in rig.model.requests] == ["first", "second"][: 1 + answered]
 
 
 @both_kinds
 async def test_a_client_that_expects_to_be_told_to_go_on_is_told_so(tmp_path: Path, kind: Kind) -> None:
-    async with a_worker(tmp_path, kind()) as rig, raw_client(rig.worker.port) as client:
+    async with a_worker(tmp_path, kind()) as rig, connected(rig.worker.port) as client:
         body = json.dumps(rig.envelope(payload())).encode()
         await client.send(head(**{"Content-Length": str(len(body)), "Expect": "100-continue"}))
-        assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        assert (await client.answer(to_head=True)).status == 100
         await client.send(body)
-        assert (await client.answer())[0] == 200
+        assert (await json_answer(client))[0] == 200
         assert "Expect" not in rig.model.requests[0].headers
 
 
