@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from pyworker.errors import PyWorkerError
+from pyworker.errors import ConfigurationError, PyWorkerError
 from pyworker.worker.answers import json_response, log_refusal
 
 __all__ = ["ServerProtocol", "SlowStarters", "make_app"]
@@ -75,9 +75,13 @@ class SlowStarters:
 
 
 def make_app(routes: Iterable[web.AbstractRouteDef], *, max_body_bytes: int, starters: SlowStarters) -> web.Application:
-    """An application whose every error is JSON with a reason."""
+    """An application whose every error is JSON with a reason. Raises ConfigurationError for routes that clash."""
     app = web.Application(client_max_size=max_body_bytes, middlewares=[_answer_errors(starters)])
-    app.add_routes(routes)
+    for route in routes:
+        try:
+            app.add_routes([route])
+        except (RuntimeError, ValueError) as error:
+            raise ConfigurationError(f"the route {route!r} cannot be registered: {error}") from None
     return app
 
 

@@ -25,6 +25,7 @@ class Books:
         self.ledger = Ledger()
         self.outbox = Outbox()
         self.timings = Timings()
+        self.stopping = False  # what is cut off from now on is cut off by us, not by its client
         self.version = 0  # goes up with every change, so that a report knows there is news
         self._learned: LearnedCapacity | None = None
         self._settled = asyncio.Event()
@@ -139,6 +140,8 @@ class Turn:
     def _outcome_of(self, error: BaseException) -> Outcome:
         if isinstance(error, QueueFull):
             return Outcome.REJECTED
+        if self._books.stopping:
+            return Outcome.ERRORED
         if isinstance(error, ConnectionError):
             return Outcome.CANCELLED
         if isinstance(error, asyncio.CancelledError) and self.client_gone():

@@ -201,6 +201,11 @@ class Runtime:
             log.warning("REPORT_ADDR is not set: this worker reports to nobody")
         if self.gate.mode is Mode.SIGNATURE and self.settings.report_addrs:
             work.append(self.engine.keep_key())
+        elif self.gate.mode is Mode.SIGNATURE:
+            log.error(
+                "nobody can be let in: set REPORT_ADDR to the engine that signs requests, or UNSECURED=true to serve "
+                "anybody, on a laptop say"
+            )
         if self.gate.mode is Mode.OFF:
             log.warning("UNSECURED is set: anybody who reaches this worker is served")
         for coroutine in work:
@@ -245,10 +250,11 @@ class Runtime:
         left = self.books.ledger.in_flight_count
         if left:
             log.warning("%d requests did not finish within %g s and are cut off", left, limit_s)
+        self.books.stopping = True
         await self.sessions.close()
 
     async def stop(self) -> None:
-        """After the server has stopped: the last report, then everything is closed."""
+        """After the server has stopped: the last report, then close()."""
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
@@ -256,6 +262,10 @@ class Runtime:
         if self.settings.report_addrs:
             await self._reporter.send_finished()
             await self._reporter.send_report()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
         self._backend.running = None
         for mount in self._backend.mounts:
             mount.answer = None

@@ -75,9 +75,8 @@ def start_server(backend: Backend, routes: Iterable[web.AbstractRouteDef], **kwa
         given = {name: kwargs[name] for name in ("host", "port") if kwargs.get(name) is not None}
         settings = replace(WorkerSettings.from_env(env), **given)
         status = _run(_serve_until_signal(backend, list(routes), settings))
-    except (PyWorkerError, ImportError) as error:
-        log.critical("the worker cannot start: %s", error)
-        tell_engine_of_failed_start(env, str(error))
+    except Exception as error:
+        _tell_of_failed_start(env, error)
         raise SystemExit(1) from None
     if status:
         raise SystemExit(status)
@@ -124,15 +123,15 @@ async def running_worker(
     routes = list(routes)
     sock = listen(settings.host, settings.port)
     settings = replace(settings, port=sock.getsockname()[1])
-    try:
+    starters = SlowStarters()
+    async with contextlib.AsyncExitStack() as on_failure:
+        on_failure.callback(sock.close)
         tls = _tls(settings)
         worker = RunningWorker(backend, settings, log_since_s=await asyncio.to_thread(machine_start_s))
-    except BaseException:
-        sock.close()
-        raise
-    runtime = worker.runtime
-    starters = SlowStarters()
-    app = make_app([*routes, *runtime.page_routes()], max_body_bytes=settings.max_body_bytes, starters=starters)
+        runtime = worker.runtime
+        on_failure.push_async_callback(runtime.close)
+        app = make_app([*routes, *runtime.page_routes()], max_body_bytes=settings.max_body_bytes, starters=starters)
+        on_failure.pop_all()
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1.0)
     await runner.setup()
     fast_lane = FastLane(runtime.fast_routes(routes), runtime.proxy, _factory(runner, starters))
@@ -207,15 +206,18 @@ def run_target(target: str, env: Mapping[str, str] | None = None) -> int:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     except KeyboardInterrupt:
         return 130
-    except PyWorkerError as error:
-        log.critical("the worker cannot start: %s", error)
-        tell_engine_of_failed_start(env, str(error))
-        return 1
     except Exception as error:
-        log.critical("the worker cannot start", exc_info=True)
-        tell_engine_of_failed_start(env, f"{type(error).__name__}: {error}")
+        _tell_of_failed_start(env, error)
         return 1
     return 0
+
+
+def _tell_of_failed_start(env: Mapping[str, str], error: Exception) -> None:
+    """To the log, where only what is no mistake of the author's needs a trace, and to the engine."""
+    told = isinstance(error, PyWorkerError)
+    reason = str(error) if told else f"{type(error).__name__}: {error}"
+    log.critical("the worker cannot start: %s", reason, exc_info=None if told else error)
+    tell_engine_of_failed_start(env, reason)
 
 
 def _run_as_main(target: str) -> None:
