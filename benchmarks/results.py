@@ -101,7 +101,6 @@ def verdicts(rows: Mapping[str, Row], memory: Memory | None) -> list[Verdict]:
     idle_mb, growth_mb = (memory.idle_mb, memory.growth_mb) if memory else (None, None)
     return [
         _at_least("pass-through, req/CPU-s to SDK", ratio(rows, "pass", "sdk", speed), 12, "x"),
-        _at_least("with tickets, req/CPU-s to SDK", ratio(rows, "ticket", "sdk", speed), 12, "x"),
         _at_least("guide's handlers, req/CPU-s to SDK", ratio(rows, "guide", "sdk", speed), 5, "x"),
         _at_most("pass-through, added p50 to SDK", ratio(rows, "pass", "sdk", "added"), 1 / 3, "x"),
         _at_most("pass-through, CPU a chunk to SDK", ratio(rows, "pass", "sdk", chunk), 0.7, "x"),
