@@ -75,7 +75,7 @@ def start_server(backend: Backend, routes: Iterable[web.AbstractRouteDef], **kwa
         given = {name: kwargs[name] for name in ("host", "port") if kwargs.get(name) is not None}
         settings = replace(WorkerSettings.from_env(env), **given)
         status = _run(_serve_until_signal(backend, list(routes), settings))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, log and engine are told
         _tell_of_failed_start(env, error)
         raise SystemExit(1) from None
     if status:
@@ -206,7 +206,7 @@ def run_target(target: str, env: Mapping[str, str] | None = None) -> int:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     except KeyboardInterrupt:
         return 130
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, log and engine are told
         _tell_of_failed_start(env, error)
         return 1
     return 0
