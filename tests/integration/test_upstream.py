@@ -104,13 +104,13 @@ async def test_a_request_without_a_body_says_so_at_most_once(
     assert model.requests[0].headers.getall("Content-Length", []) == ([] if length is None else [length])
 
 
-async def test_a_body_given_as_a_stream_goes_chunked(model: FakeModel) -> None:
+async def test_a_body_given_as_a_stream_goes_chunked_and_keeps_no_connection(model: FakeModel) -> None:
     async with calling(model.url) as server:
         await ask(server, body=in_pieces(b"one", b"two"))
         await ask(server)
     assert model.requests[0].headers["Transfer-Encoding"] == "chunked"
     assert model.requests[0].body == b"onetwo"
-    assert model.requests[1].connection == 1  # it was kept
+    assert model.requests[1].connection == 2
 
 
 async def test_a_stream_whose_length_is_known_goes_as_it_is(model: FakeModel) -> None:

@@ -34,7 +34,9 @@ class RawClient:
         self._writer = writer
 
     async def send(self, *pieces: bytes | str) -> None:
-        """Send bytes, text as UTF-8; waits while the server does not read."""
+        """Send bytes, text as UTF-8; waits while the server does not read. Raises ConnectionError when it has gone."""
+        if self._writer.transport.is_closing():
+            raise ConnectionResetError("the connection was cut")
         self._writer.write(b"".join(piece.encode() if isinstance(piece, str) else piece for piece in pieces))
         await self._writer.drain()
 

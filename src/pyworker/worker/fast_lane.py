@@ -246,6 +246,9 @@ class ClientConnection(asyncio.Protocol):
             incoming.answer_error(error)
         except ConnectionError:
             self.close()
+        except asyncio.CancelledError:
+            self.close()  # it will not be answered, and its client must not wait
+            raise
         except Exception:
             log.exception("%s %s failed", incoming.method, incoming.path)
             incoming.answer_error(PyWorkerError("the worker failed on this request; its log has the trace"))
@@ -255,7 +258,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _request_done(self, incoming: FastIncoming) -> None:
         """Ready for the next request, or the end of the connection."""
-        if self.lost:
+        if self.lost or self._transport is None or self._transport.is_closing():
             return
         if not incoming.stream.is_eof():
             self._linger()

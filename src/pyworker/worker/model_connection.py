@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
             transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             if self._writable is not None:
                 await self._writable
-        if chunked:
+        if chunked and not transport.is_closing():
             transport.write(b"0\r\n\r\n")
 
     def _upload_ended(self, upload: asyncio.Task[None]) -> None:
@@ -191,12 +191,15 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     async def finish(self, answer: Answer) -> None:
-        """The caller is done with the answer: keep the connection, or close it to end the model's work."""
+        """The caller is done with the answer: keep the connection, or close it to end the model's work.
+
+        One that a stream went out on is not kept: each stream makes a new one, so that they would only pile up.
+        """
         if self._answer is not answer:
             return
         self._answer = None
-        sent = self._upload is None or _succeeded(self._upload)
-        if sent and answer.complete and answer.error is None and self._keep and self.idle_s > 0 and self.is_open:
+        whole = answer.complete and answer.error is None
+        if whole and self._keep and self._upload is None and self.idle_s > 0 and self.is_open:
             self.resume_reading()
             self._release(self)
         else:
@@ -323,10 +326,6 @@ class Connection(asyncio.Protocol):
     def _complete(self, answer: Answer) -> None:
         self._incoming = None
         answer.end()
-
-
-def _succeeded(task: asyncio.Task[None]) -> bool:
-    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _idle_s(keep_alive_header: bytes) -> float:

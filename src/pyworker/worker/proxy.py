@@ -57,6 +57,8 @@ class Proxy:
 
     def _admit(self, request: Incoming, route: Route, admission: Admission) -> Turn:
         """Spend the ticket and book the request: no other request comes between."""
+        if _closed(admission.session, self.sessions):  # while the body came in
+            raise SessionGone()
         workload = route.workload(admission.call)
         self.entrance.gate.spend(admission.grant, time.time())
         try:
