@@ -70,9 +70,9 @@ class Watchdog:
         """Where the loop's thread is: file, line and function."""
         frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage]
         if frame is None:
-            return "its place is unknown"
+            return "a place unknown"
         last = traceback.extract_stack(frame)[-1]
-        return f"it is at {last.filename}:{last.lineno} in {last.name}"
+        return f"{last.filename}:{last.lineno} in {last.name}"
 
     def _post_repeat(self) -> None:
         body = self._repeat()
