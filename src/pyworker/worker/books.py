@@ -30,6 +30,10 @@ class Books:
         self._learned: LearnedCapacity | None = None
         self._settled = asyncio.Event()
 
+    def changed(self) -> None:
+        """There is news for the engine."""
+        self.version += 1
+
     async def settled_or(self, timeout_s: float) -> None:
         """Until a request is settled, or for so long."""
         self._settled.clear()
@@ -41,7 +45,7 @@ class Books:
         """The benchmark's result, or the author's word (workload/s)."""
         self.ledger.capacity_per_s, self._learned = per_s, None
         self._wake(self.ledger.set_ramp(None, time.monotonic()))
-        self.version += 1
+        self.changed()
 
     def learn_capacity(self) -> None:
         """No benchmark: start with one request at a time and learn from those served."""
@@ -63,7 +67,7 @@ class Books:
             request_idx=request_idx,
             in_session=in_session,
         )
-        self.version += 1
+        self.changed()
         return turn
 
     def settle(self, entry: Entry, outcome: Outcome) -> None:
@@ -71,7 +75,7 @@ class Books:
         now_s = time.monotonic()
         working = entry.lane.working
         self._wake(self.ledger.settle(entry, outcome, now_s))
-        self.version += 1
+        self.changed()
         self._settled.set()
         record = finished(entry)
         if record is not None:

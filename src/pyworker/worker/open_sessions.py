@@ -14,9 +14,10 @@ import msgspec
 
 from pyworker.errors import PyWorkerError
 from pyworker.wire import AuthData, SessionSpec, dump
+from pyworker.worker.books import Books
 from pyworker.worker.core.ledger import Outcome
 from pyworker.worker.core.sessions import Session, Sessions
-from pyworker.worker.core.status import Finished, Outbox
+from pyworker.worker.core.status import Finished
 from pyworker.worker.upstream import ModelServer
 
 __all__ = ["OpenSessions"]
@@ -29,10 +30,10 @@ CLOSE_CALL_S = 10.0
 class OpenSessions:
     """Creates, prolongs and ends sessions; ``close_routes`` are the model routes that closing may call."""
 
-    def __init__(self, sessions: Sessions, model: ModelServer, outbox: Outbox, close_routes: frozenset[str]) -> None:
+    def __init__(self, sessions: Sessions, model: ModelServer, books: Books, close_routes: frozenset[str]) -> None:
         self.sessions = sessions
         self._model = model
-        self._outbox = outbox
+        self._books = books
         self._close_routes = close_routes
         self._requests: dict[str, set[asyncio.Task[object]]] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -44,6 +45,7 @@ class OpenSessions:
             secrets.token_urlsafe(16), auth_data, spec, time.time(), close_routes=self._close_routes
         )
         self._began_s[session.id] = time.monotonic()
+        self._books.changed()
         log.info("session opened, lifetime %g s", session.lifetime_s)
         return session
 
@@ -57,15 +59,13 @@ class OpenSessions:
 
     def is_open(self, session: Session) -> bool:
         """Whether it has not been closed."""
-        return session.id in self._began_s
+        return self.sessions.holds(session)
 
     @contextlib.contextmanager
-    def request_in(self, session: Session | None) -> Generator[None]:
+    def request_in(self, session: Session) -> Generator[None]:
         """The current task is a request in this session: it is cancelled when the session closes."""
         task = asyncio.current_task()
-        if session is None or task is None:
-            yield
-            return
+        assert task is not None
         requests = self._requests.setdefault(session.id, set())
         requests.add(task)
         try:
@@ -80,9 +80,10 @@ class OpenSessions:
         for task in self._requests.pop(session.id, set()):
             task.cancel()
         began_s = self._began_s.pop(session.id)
+        self._books.changed()
         if session.auth_data.request_idx:
             now_s = time.monotonic()
-            self._outbox.add(Finished(session.auth_data.request_idx, Outcome.SERVED, began_s, began_s, now_s))
+            self._books.outbox.add(Finished(session.auth_data.request_idx, Outcome.SERVED, began_s, began_s, now_s))
         if session.on_close_route is not None:
             task = asyncio.create_task(self._call_close_route(session, session.on_close_route))
             self._closing.add(task)

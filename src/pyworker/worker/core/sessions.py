@@ -116,6 +116,10 @@ class Sessions:
         self._closed.append(session.id)
         return True
 
+    def holds(self, session: Session) -> bool:
+        """Whether it has not been closed."""
+        return session.id in self._open
+
     def was_closed(self, session_id: str) -> bool:
         """Whether this was a session not long ago."""
         return session_id in self._closed
