@@ -216,6 +216,28 @@ async def test_a_model_that_is_gone_is_noticed_by_the_first_request(
         await rig.settled(errored=1)
 
 
+@pytest.mark.usefixtures("quick_checks")
+async def test_a_model_without_a_health_url_that_is_gone_is_noticed_without_a_request(tmp_path: Path) -> None:
+    """Fault 5: its port is looked at now and then."""
+    async with a_worker(tmp_path) as rig:
+        await rig.model.stop_listening()
+        await rig.state(State.ERRORED)
+        await rig.model.listen()
+        await rig.ready()
+
+
+@pytest.mark.usefixtures("quick_checks")
+async def test_who_waits_for_a_line_of_the_log_is_reminded_of_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pyworker.worker.warm_up.REMIND_S", 0.01)
+    async with a_worker_with_a_log(tmp_path) as rig:
+        await until(lambda: "now for a line in" in caplog.text)
+        assert repr(LOADED) in caplog.text
+        rig.model.log(LOADED)
+        await rig.ready()
+
+
 async def test_ready_is_told_at_once(tmp_path: Path) -> None:
     """Fault 6: the next report by the clock would come in an hour."""
     async with a_worker_with_a_log(tmp_path, settings={"report_interval_s": 3600.0}) as rig:

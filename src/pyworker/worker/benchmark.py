@@ -69,7 +69,7 @@ class Benchmark:
         if kept is not None:
             self.progress = "one request, its score is known"
             await self._warm_up()
-            log.info("benchmark skipped: its score is known", extra={"capacity_per_s": kept})
+            log.info("benchmark skipped: its score is known, %.6g workload/s", kept)
             return kept
         self._measured = await self._measure()
         await asyncio.to_thread(self._store.save, name, self._measured)

@@ -18,6 +18,7 @@ from pyworker.worker.books import Books
 from pyworker.worker.core.gate import Gate
 from pyworker.worker.core.ledger import Outcome, State
 from pyworker.worker.core.readiness import Readiness
+from pyworker.worker.core.readiness import State as ReadinessState
 from pyworker.worker.core.sessions import Sessions
 from pyworker.worker.engine_link import EngineLink
 from pyworker.worker.routes import Route
@@ -74,7 +75,7 @@ class Inside:
         """The state, since when, what is waited for, the error, the model's last log lines."""
         readiness = self.readiness
         benchmark = self.warm_up.benchmark
-        benchmarking = benchmark.progress if benchmark is not None and not readiness.is_ready else ""
+        benchmarking = benchmark.progress if benchmark and readiness.state is ReadinessState.BENCHMARKING else ""
         page = {
             "ready": readiness.is_ready,
             "state": readiness.state.value,

@@ -32,6 +32,7 @@ FAILED_CHECKS_TO_ERROR = 3
 GOOD_CHECKS_TO_RECOVER = 3
 FIRST_PAUSE_S = 2.0
 LONGEST_PAUSE_S = 60.0
+REMIND_S = 60.0
 
 
 class WarmUp:
@@ -146,11 +147,24 @@ class WarmUp:
             self.readiness.waiting_for = "the worker's lifecycle to be entered"
             return
         if self.tail is not None:
-            self.readiness.waiting_for = f"a line in {self.tail.path} that says the model is loaded"
+            self.readiness.waiting_for = f"a line in {self.tail.path} that holds {self._loaded_texts()}"
+            await self._remind()
             return
         self.readiness.waiting_for = f"{self._health.what} to be well"
         await self._until_well()
         self.event(Event.MODEL_LOADED)
+
+    def _loaded_texts(self) -> str:
+        texts = [repr(text) for action, text in self._log_actions if action is LogAction.ModelLoaded]
+        return " or ".join(texts) or "a text that a ModelLoaded log action names, but there is none"
+
+    async def _remind(self) -> None:
+        """Say now and then what is waited for, until the state changes."""
+        began_s = time.monotonic()
+        while True:
+            await asyncio.sleep(REMIND_S)
+            waited_s = time.monotonic() - began_s
+            log.warning("waiting for %.0f s now for %s", waited_s, self.readiness.waiting_for)
 
     async def _wait_until_it_answers(self) -> None:
         self.readiness.waiting_for = f"{self._health.what} to be well"
@@ -172,7 +186,7 @@ class WarmUp:
         self.event(Event.SCORED)
 
     async def _watch(self) -> None:
-        """While ready: look at the health URL now and then, and at once when a request met a closed port."""
+        """While ready: look at health URL or port now and then, and at once when a request met a closed port."""
         self._unreachable.clear()
         failed = 0
         while failed < FAILED_CHECKS_TO_ERROR:
@@ -189,7 +203,7 @@ class WarmUp:
             await asyncio.sleep(soon_s)
             return
         try:
-            async with asyncio.timeout(HEALTH_INTERVAL_S if self._health.has_url else None):
+            async with asyncio.timeout(HEALTH_INTERVAL_S):
                 await self._unreachable.wait()
         except TimeoutError:
             return

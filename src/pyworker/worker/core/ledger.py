@@ -26,7 +26,7 @@ import msgspec
 
 from pyworker.errors import QueueFull
 
-__all__ = ["Books", "Entry", "Lane", "Ledger", "Outcome", "State", "valid_workload"]
+__all__ = ["Entry", "Lane", "Ledger", "Outcome", "State", "Totals", "valid_workload"]
 
 MICRO = 1_000_000
 MOST_WORKLOAD = 1e12  # of one request, so that sums stay finite; more is a calculator gone wrong
@@ -87,7 +87,7 @@ class Entry(msgspec.Struct, eq=False):
 
 
 @dataclass(slots=True)
-class Books:
+class Totals:
     """Running totals since start, in requests and in millionths of workload."""
 
     requests: int = 0
@@ -124,8 +124,8 @@ class Ledger:
     def __init__(self) -> None:
         self.capacity_per_s = 0.0
         self.ramp: int | None = None
-        self.received = Books()
-        self.settled: dict[Outcome, Books] = {outcome: Books() for outcome in Outcome}
+        self.received = Totals()
+        self.settled: dict[Outcome, Totals] = {outcome: Totals() for outcome in Outcome}
         self.distinct_requests = 0
         self._in_flight: dict[Entry, None] = {}
         self._in_flight_micro = 0
@@ -159,7 +159,7 @@ class Ledger:
 
     def imbalance(self) -> int:
         """What the books do not account for, in requests or millionths of workload: 0, or there is a fault."""
-        in_flight = Books(len(self._in_flight), sum(entry.workload_micro for entry in self._in_flight))
+        in_flight = Totals(len(self._in_flight), sum(entry.workload_micro for entry in self._in_flight))
         parts = [*self.settled.values(), in_flight]
         requests = self.received.requests - sum(part.requests for part in parts)
         workload = self.received.workload_micro - sum(part.workload_micro for part in parts)

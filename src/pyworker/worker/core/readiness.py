@@ -2,7 +2,7 @@
 
     STARTING ──loaded──> LOADED ──answers──> BENCHMARKING ──scored──> READY
                             ^                                           │
-                            └──recovered, loaded── ERRORED <──error─────┴── (from anywhere)
+                            └──recovered, loaded── ERRORED <──error─────┴── (from anywhere but DRAINING)
     anywhere ──drain──> DRAINING
 
 - STARTING ends with a line of the model's log, or with its health URL.
@@ -66,7 +66,7 @@ _RETRY_AFTER_S: dict[State, float] = {
     State.STARTING: 10.0,
     State.LOADED: 2.0,
     State.BENCHMARKING: 5.0,
-    State.ERRORED: 30.0,
+    State.ERRORED: 10.0,
     State.DRAINING: 1.0,
 }
 
