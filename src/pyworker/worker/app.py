@@ -12,14 +12,11 @@ from aiohttp import web
 
 from pyworker.errors import ConfigurationError, PyWorkerError
 from pyworker.worker.answers import json_response, log_refusal
+from pyworker.worker.net import FIRST_REQUEST_S, KEEP_ALIVE_S, LINGER_S
 
 __all__ = ["ServerProtocol", "SlowStarters", "make_app"]
 
 log = logging.getLogger("pyworker.app")
-
-FIRST_REQUEST_S = 20.0
-KEEP_ALIVE_S = 75.0
-LINGER_S = 2.0
 
 Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[..., Awaitable[web.StreamResponse]]

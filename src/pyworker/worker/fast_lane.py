@@ -21,6 +21,7 @@ from pyworker.errors import BadFraming, PyWorkerError
 from pyworker.wire import dump
 from pyworker.worker.answers import log_refusal
 from pyworker.worker.fast_request import FastIncoming
+from pyworker.worker.net import FIRST_REQUEST_S, KEEP_ALIVE_S, LINGER_S
 from pyworker.worker.proxy import Proxy
 from pyworker.worker.routes import Route
 
@@ -28,9 +29,6 @@ __all__ = ["FastLane", "FastRoutes"]
 
 log = logging.getLogger("pyworker.fast_lane")
 
-FIRST_REQUEST_S = 20.0
-KEEP_ALIVE_S = 75.0
-LINGER_S = 2.0
 MAX_LINE_BYTES = 8 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 

@@ -9,7 +9,11 @@ from typing import Any
 
 from pyworker.errors import ConfigurationError
 
-__all__ = ["keep_alive", "listen", "reset"]
+__all__ = ["FIRST_REQUEST_S", "KEEP_ALIVE_S", "LINGER_S", "keep_alive", "listen", "reset"]
+
+FIRST_REQUEST_S = 20.0  # for a new connection to send the head of a request
+KEEP_ALIVE_S = 75.0  # between two requests
+LINGER_S = 2.0  # for the rest of a body that nobody reads
 
 IDLE_S = 60
 INTERVAL_S = 15
@@ -37,8 +41,11 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one. Raises ConfigurationError when the port is taken."""
+def listen(host: str, port: int, variable: str = "WORKER_PORT") -> socket.socket:
+    """A listening socket; port 0 takes any free one.
+
+    Raises ConfigurationError when the port is taken, naming the variable that sets it.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -50,6 +57,6 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise ConfigurationError(
-            f"cannot listen on {host}:{port}: {error.strerror}; set WORKER_PORT to a free port"
+            f"cannot listen on {host}:{port}: {error.strerror}; set {variable} to a free port"
         ) from None
     return sock

@@ -166,7 +166,7 @@ async def _serve_callbacks(runtime: Runtime) -> web.AppRunner | None:
     settings = runtime.settings
     port = settings.port + 1 if settings.http_port is None else settings.http_port
     try:
-        sock = listen("127.0.0.1", port)
+        sock = listen("127.0.0.1", port, "WORKER_HTTP_PORT")
     except ConfigurationError as error:
         log.warning("no plain HTTP port for callbacks: %s", error)
         return None
