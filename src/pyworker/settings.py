@@ -18,9 +18,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pyworker.errors import SettingsError
+from pyworker.names import nearest
 from pyworker.tickets import TicketKey
 
-__all__ = ["VARIABLES", "LogSettings", "WorkerSettings", "environment"]
+__all__ = ["VARIABLES", "LogSettings", "WorkerSettings", "environment", "unknown_variables"]
 
 MIB = 1024 * 1024
 
@@ -111,18 +112,24 @@ class Variable:
 
 
 def _int(text: str) -> int:
-    return int(text)
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("must be a whole number") from None
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    port = _int(text)
     if not 0 <= port <= 65535:
         raise ValueError("a port is 0 to 65535")
     return port
 
 
 def _positive(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
     if not 0 < number < math.inf:
         raise ValueError("must be a number above 0")
     return number
@@ -176,6 +183,30 @@ VARIABLES: tuple[Variable, ...] = (
 )
 _PUBLIC_PORT = Variable("VAST_TCP_PORT_<WORKER_PORT>", "public_port", _port, "the port that the outside sees")
 _NEEDED_TO_REPORT = {row.name: row.use for row in VARIABLES if row.field in {"public_host", "worker_id", "mtoken"}}
+
+
+# read as pairs (see _Reader.ticket_keys), by the commands, by tests
+_OTHERS = frozenset(
+    {
+        "PYWORKER_TICKET_KEY",
+        "PYWORKER_TICKET_KEY_ID",
+        "PYWORKER_API_KEY",
+        "PYWORKER_ENGINE",
+        "PYWORKER_SDK_PYTHON",
+    }
+)
+
+
+def unknown_variables(env: Mapping[str, str]) -> list[str]:
+    """What to say of each variable that is called like one of ours and is none."""
+    known = _OTHERS | {row.name for row in VARIABLES if row.name.startswith("PYWORKER_")}
+    unknown = sorted(name for name in env if name.startswith("PYWORKER_") and name not in known)
+    return [_unknown_variable(name, nearest(name, known)) for name in unknown]
+
+
+def _unknown_variable(name: str, meant: str | None) -> str:
+    hint = f"did you mean {meant}?" if meant else "docs/reference/environment.md has all that there are"
+    return f"the variable {name} means nothing to a worker: {hint}"
 
 
 class _Reader:

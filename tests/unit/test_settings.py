@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyworker.errors import SettingsError
-from pyworker.settings import VARIABLES, LogSettings, WorkerSettings
+from pyworker.settings import VARIABLES, LogSettings, WorkerSettings, unknown_variables
 from pyworker.tickets import TicketKey
 
 SECRET = b"0123456789abcdef-secret"
@@ -86,6 +86,27 @@ def test_all_that_is_wrong_is_named_at_once_with_its_value() -> None:
 def test_a_wrong_public_port_is_named_as_it_is_called() -> None:
     (problem,) = problems(RENTED | {"VAST_TCP_PORT_3000": "none"})
     assert problem.startswith("VAST_TCP_PORT_3000 is 'none'")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("WORKER_PORT", "must be a whole number"),
+        ("CONTAINER_ID", "must be a whole number"),
+        ("PYWORKER_DRAIN_S", "must be a number above 0"),
+    ],
+)
+def test_what_is_no_number_is_told_in_plain_words(name: str, said: str) -> None:
+    (problem,) = problems({name: "abc"})
+    assert problem.startswith(f"{name} is 'abc': {said}. It is ")
+
+
+def test_a_misspelt_variable_of_ours_is_told_what_was_meant() -> None:
+    known = [row.name for row in VARIABLES]
+    known += ["PYWORKER_API_KEY", "PYWORKER_ENGINE", "PYWORKER_SDK_PYTHON", "PYWORKER_TICKET_KEY_ID"]
+    first, second = unknown_variables(dict.fromkeys([*known, "PYWORKER_DRAIN", "PYWORKER_TICKET_KEYS", "PATH"], "1"))
+    assert "PYWORKER_DRAIN means nothing to a worker: did you mean PYWORKER_DRAIN_S?" in first
+    assert "did you mean PYWORKER_TICKET_KEY?" in second
 
 
 @pytest.mark.parametrize("text", ["", "   "])

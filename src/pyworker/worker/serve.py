@@ -25,7 +25,7 @@ from pyworker import logs
 from pyworker.backend import Backend
 from pyworker.errors import ConfigurationError, PyWorkerError
 from pyworker.names import refuse_unknown
-from pyworker.settings import LogSettings, WorkerSettings, environment
+from pyworker.settings import LogSettings, WorkerSettings, environment, unknown_variables
 from pyworker.version import __version__
 from pyworker.worker.app import ServerProtocol, SlowStarters, make_app
 from pyworker.worker.fast_lane import FastLane
@@ -70,6 +70,8 @@ def start_server(backend: Backend, routes: Iterable[web.AbstractRouteDef], **kwa
     """
     env: Mapping[str, str] = kwargs.get("env") or environment()
     logs.set_up(LogSettings.from_env(env))
+    for problem in unknown_variables(env):
+        log.warning("%s", problem)
     try:
         refuse_unknown("start_server", set(kwargs) - _KEYWORDS, _KEYWORDS)
         given = {name: kwargs[name] for name in ("host", "port") if kwargs.get(name) is not None}
