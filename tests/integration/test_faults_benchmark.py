@@ -66,6 +66,16 @@ async def test_a_serial_handler_is_measured_one_request_at_a_time(tmp_path: Path
         await rig.ready()
 
 
+@pytest.mark.parametrize("workload", [float("nan"), float("inf"), -1.0])
+async def test_a_benchmark_whose_workload_is_no_number_has_no_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workload: float
+) -> None:
+    """Faults 10 and 19."""
+    monkeypatch.setattr(Prompt, "count_workload", lambda _prompt: workload)
+    async with a_worker(tmp_path, benchmark_handler=measured(), wait=False) as rig:
+        assert f"is {workload}" in await reported_error(rig)
+
+
 async def test_a_benchmark_whose_requests_all_fail_has_no_score(tmp_path: Path) -> None:
     """Fault 10."""
     async with FakeModel() as model:

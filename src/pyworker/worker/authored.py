@@ -9,12 +9,14 @@ from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import aiohttp
+import msgspec
 from aiohttp import web
 
 from pyworker.api import ApiPayload, EndpointHandler
 from pyworker.errors import (
     BenchmarkFailed,
     HandlerFailed,
+    InvalidJson,
     JsonDataException,
     ModelFailed,
     ModelUnreachable,
@@ -49,7 +51,7 @@ class AuthoredRoute(Route):
         if not self.handler.parses_requests_itself:
             envelope = parse_envelope(body)
             if envelope is not None:
-                payload = decode_object(memoryview(envelope.payload))
+                payload = _payload_object(envelope.payload)
                 return Call(envelope.auth_data, envelope.session_id, self._payload(payload, inside="payload"))
         message = decode_object(body)
         if not (isinstance(message.get("auth_data"), dict) and isinstance(message.get("payload"), dict)):
@@ -173,3 +175,11 @@ class AuthoredRoute(Route):
         except Exception as error:
             log.exception("%s.make_benchmark_payload failed", name)
             raise BenchmarkFailed(f"{name}.make_benchmark_payload raised {type(error).__name__}: {error}") from None
+
+
+def _payload_object(raw: msgspec.Raw) -> dict[str, Any]:
+    """The payload of an envelope that is JSON. Raises JsonDataException when it is no object."""
+    try:
+        return decode_object(memoryview(raw))
+    except InvalidJson as error:
+        raise JsonDataException({"payload": str(error).removeprefix("invalid JSON: ")}) from None

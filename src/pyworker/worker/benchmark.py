@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pyworker.errors import BenchmarkFailed
 from pyworker.worker.core.benchmark import Plan, Round, capacity_per_s, fingerprint
+from pyworker.worker.core.ledger import valid_workload
 from pyworker.worker.routes import Route
 
 __all__ = ["Benchmark", "ScoreStore"]
@@ -99,6 +100,11 @@ class Benchmark:
         began_s = time.monotonic()
         probes = await asyncio.gather(*(self.route.probe() for _ in range(self._plan.concurrency)))
         took_s = time.monotonic() - began_s
+        for probe in probes:
+            if not valid_workload(probe.workload):
+                raise BenchmarkFailed(
+                    f"the workload of a benchmark payload of {self.route.endpoint} is {probe.workload}"
+                )
         done = sum(probe.workload for probe in probes if not probe.failure)
         return Round(done, took_s, [probe.failure for probe in probes if probe.failure])
 
