@@ -7,11 +7,13 @@ import email.utils
 import logging
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import aiohttp
 
 from pyworker.tickets import load_public_key
 from pyworker.worker.core.gate import Gate
+from pyworker.worker.core.trouble import Trouble
 
 __all__ = ["EngineLink"]
 
@@ -19,6 +21,18 @@ log = logging.getLogger("pyworker.engine_link")
 
 TIMEOUT_S = 3.0
 KEY_AGAIN_S = 10.0
+NOT_KNOWN_THERE = (
+    "the engine does not know this worker's token (it was restarted, or the token was revoked or is another worker's): "
+    "get a new one with `pyworker worker token -e ENDPOINT` and start the worker with it"
+)
+
+
+class _Failure(NamedTuple):
+    """Why a call failed; failures of one ``kind`` are alike. ``status`` is 0 when there was no answer."""
+
+    kind: str
+    error: str
+    status: int = 0
 
 
 class EngineLink:
@@ -31,8 +45,13 @@ class EngineLink:
         self._key_asked_s = float("-inf")
         self._key_pem = b""
         self._asking_key: asyncio.Task[bool] | None = None
+        self._trouble = Trouble()
         self.errors = 0
-        self.last_error = ""
+
+    @property
+    def last_error(self) -> str:
+        """Why the engine cannot be told; "" while it can."""
+        return self._trouble.error
 
     async def post(self, path: str, body: bytes) -> bool:
         """POST JSON. True when an address has answered 2xx."""
@@ -75,16 +94,27 @@ class EngineLink:
 
     async def _first(self, method: str, path: str, body: bytes | None) -> bytes | None:
         """The first 2xx answer; the address that gave it is asked first from then on."""
+        failures: list[_Failure] = []
         for addr in list(self._addrs):
             answer = await self._ask(addr, method, path, body)
-            if answer is not None:
-                if self._addrs[0] != addr:
-                    self._addrs.remove(addr)
-                    self._addrs.insert(0, addr)
+            if isinstance(answer, bytes):
+                self._prefer(addr)
+                self._log(logging.INFO, self._trouble.succeeded(path, time.monotonic()))
                 return answer
+            self.errors += 1
+            failures.append(answer)
+        if failures:  # an engine that answers says more than one that does not
+            worst = max(failures, key=lambda failure: failure.status)
+            self._log(logging.WARNING, self._trouble.failed(path, worst.kind, worst.error, time.monotonic()))
         return None
 
-    async def _ask(self, addr: str, method: str, path: str, body: bytes | None) -> bytes | None:
+    def _prefer(self, addr: str) -> None:
+        if self._addrs[0] != addr:
+            self._addrs.remove(addr)
+            self._addrs.insert(0, addr)
+            log.info("the engine is asked at %s first from now on", addr)
+
+    async def _ask(self, addr: str, method: str, path: str, body: bytes | None) -> bytes | _Failure:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
         sent_s = time.time()
@@ -93,22 +123,16 @@ class EngineLink:
             async with self._session.request(method, addr + path, data=body, headers=headers) as answer:
                 self._hear_clock(answer.headers.get("Date"), sent_s)
                 if 200 <= answer.status < 300:
-                    self._note("")
                     return await answer.read()
-                self._note(f"{addr}{path} answers {answer.status}")
         except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
-            self._note(f"{addr}{path}: {type(error).__name__}")
-        return None
+            return _Failure("no answer", f"{addr}{path}: {type(error).__name__}")
+        if answer.status == 401 and body is not None:
+            return _Failure("401", NOT_KNOWN_THERE, 401)
+        return _Failure(str(answer.status), f"{addr}{path} answers {answer.status}", answer.status)
 
-    def _note(self, error: str) -> None:
-        """A failure is logged when it begins, not once a second."""
-        if error:
-            self.errors += 1
-            if error != self.last_error:
-                log.warning("the engine cannot be told: %s", error)
-        elif self.last_error:
-            log.info("the engine answers again")
-        self.last_error = error
+    def _log(self, level: int, line: str) -> None:
+        if line:
+            log.log(level, "%s", line)
 
     def _hear_clock(self, date: str | None, sent_s: float) -> None:
         try:
