@@ -163,6 +163,14 @@ async def test_the_models_log_decides(tmp_path: Path) -> None:
         await worker.engine.reports.where(lambda report: "corrupted model file" in (report.error_msg or ""))
 
 
+async def test_a_model_server_that_cannot_start_is_an_error(tmp_path: Path) -> None:
+    async with hello_world(tmp_path) as worker:
+        worker.model.log(
+            '{"level":"ERROR","message":"cannot start the model server: [Errno 98] Address already in use"}'
+        )
+        await worker.engine.reports.where(lambda report: "Address already in use" in (report.error_msg or ""))
+
+
 async def test_without_a_log_the_models_health_decides() -> None:
     async with FakeEngine() as engine, FakeModel(health_path="/healthcheck", healthy=False) as model:
         command = ["-m", "workers.hello_world.server"]

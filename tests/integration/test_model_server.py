@@ -250,6 +250,21 @@ async def test_a_port_that_is_taken_is_said_at_once() -> None:
             assert ["cannot start the model server" in line for line in process.output] == [True]
 
 
+async def test_a_port_that_is_taken_is_said_on_the_terminal_and_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "model.log"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = ["-m", "workers.hello_world.model_server", "--port", str(port), "--log", str(log)]
+        async with WorkerProcess(command) as process:
+            assert await process.ended() == 1
+            (said,) = process.output
+            assert said.startswith(f"cannot start the model server on 127.0.0.1:{port}: ")
+    (line,) = log.read_text().splitlines()
+    assert json.loads(line)["message"].startswith("cannot start the model server")
+
+
 async def test_without_a_log_file_the_log_is_what_it_prints(tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "tiny.gguf")
     async with WorkerProcess(

@@ -4,7 +4,8 @@
 ``{"prompt": str, "max_response_tokens": int | null}``. ``GET /healthcheck`` says whether the model answers.
 
 The port opens, and the log says ``infer server has started``, when the model is loaded. A model that cannot be loaded
-is ``Exception: corrupted model file`` in the log and exit status 1.
+is ``Exception: corrupted model file`` in the log and exit status 1, a port that is taken is ``cannot start the model
+server``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from workers.hello_world.weights import ModelNotInstalled, installed_model
 
 DRAIN_S = 10.0
 CANNOT_LOAD = "Exception: corrupted model file"
+CANNOT_START = "cannot start the model server"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         log = ServerLog(options.log)
+    except OSError as error:
+        parser.exit(1, f"{CANNOT_START}: {error}\n")
+    try:
         listener = _bind(options.host, options.port)
     except OSError as error:
-        parser.exit(1, f"cannot start the model server: {error}\n")
+        log.error(f"{CANNOT_START}: {error}")
+        log.tell(f"{CANNOT_START} on {options.host}:{options.port}: {error}")
+        return 1
     try:
         model: Path = options.model or installed_model()
         log.info("loading the model", model=str(model))

@@ -92,6 +92,7 @@ backend = Backend(
     log_actions=[
         (LogAction.ModelLoaded, "infer server has started"),
         (LogAction.ModelError, "Exception: corrupted model file"),
+        (LogAction.ModelError, "cannot start the model server"),
         (LogAction.Info, '"message":"Download'),
     ],
 )
