@@ -46,7 +46,7 @@ CATCHES_EVERYTHING = {
     "src/pyworker/worker/fast_lane.py": {"ClientConnection._serve"},
     "src/pyworker/worker/pass_through.py": {"PassThroughRoute._make_benchmark_request"},
     "src/pyworker/worker/routes.py": {"Route.workload"},
-    "src/pyworker/worker/serve.py": {"run_target"},
+    "src/pyworker/worker/serve.py": {"run_target", "start_server"},
     "src/pyworker/worker/warm_up.py": {"WarmUp._live"},
 }
 

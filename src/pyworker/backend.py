@@ -17,7 +17,7 @@ from pyworker.errors import ConfigurationError, NotReady
 from pyworker.handlers import PassThroughHandler
 from pyworker.names import refuse_unknown
 
-__all__ = ["Backend", "Handler", "Mount", "Running"]
+__all__ = ["Backend", "Handler", "Mount", "Running", "is_address"]
 
 Handler = EndpointHandler[Any] | PassThroughHandler
 AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,8 +51,9 @@ class Backend:
     """A model server and how to stand before it.
 
     Args:
-        model_server_url: ``http[s]://host:port[/path]``.
-        model_log_file: the model server's log; None: readiness comes from its health URL or port.
+        model_server_url: ``http[s]://host:port[/path]``; without it MODEL_SERVER_URL says.
+        model_log_file: the model server's log; without it MODEL_LOG says, and without both readiness comes from the
+            model's health URL or port.
         allow_parallel_requests: False: the model takes one request at a time.
         benchmark_handler: whose requests measure the capacity; None: it is learned from the requests served.
         log_actions: what lines of the log mean that contain a string.
@@ -99,7 +100,7 @@ class Backend:
         self.max_sessions = max_sessions
         self.lifecycle = lifecycle
         self.fixed_throughput = fixed_throughput
-        self.readiness: Literal["log", "health"] = readiness or ("log" if model_log_file else "health")
+        self.readiness: Literal["log", "health"] | None = readiness
         self.unsecured = unsecured
         self.report_addr = report_addr
         self.mtoken = mtoken
@@ -109,14 +110,12 @@ class Backend:
         self._check()
 
     def _check(self) -> None:
-        if not _is_address(self.model_server_url):
+        if self.model_server_url and not is_address(self.model_server_url):
             raise ConfigurationError(
                 f"Backend's model_server_url is {self.model_server_url!r}; give an address like http://127.0.0.1:5001"
             )
-        if self.readiness not in {"log", "health"}:
+        if self.readiness not in {"log", "health", None}:
             raise ConfigurationError(f'Backend\'s readiness is {self.readiness!r}; it takes "log" or "health"')
-        if self.readiness == "log" and not self.model_log_file:
-            raise ConfigurationError('Backend(readiness="log") needs model_log_file, the path of the model\'s log')
         if not (self.fixed_throughput is None or (_is_number(self.fixed_throughput) and self.fixed_throughput > 0)):
             raise ConfigurationError("Backend's fixed_throughput must be a number above 0 (workload/s), or None")
         for name in ("max_wait_time", "max_sessions"):
@@ -163,7 +162,8 @@ def _route(method: str, path: str, handle: AiohttpHandler, methods: Sequence[str
     return web.get(path, handle, allow_head="HEAD" not in methods)  # aiohttp adds HEAD to GET by itself
 
 
-def _is_address(url: str) -> bool:
+def is_address(url: str) -> bool:
+    """Whether this is the address of an HTTP server."""
     try:
         parts = urlsplit(url)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -27,12 +27,12 @@ def test_what_the_guide_gives_is_kept() -> None:
         log_actions=[(LogAction.ModelLoaded, "started"), (LogAction.ModelError, "corrupted")],
     )
     assert backend.model_server_url == URL + "/v1"
-    assert backend.readiness == "log"
     assert backend.log_actions == [(LogAction.ModelLoaded, "started"), (LogAction.ModelError, "corrupted")]
 
 
-def test_without_a_log_the_health_decides() -> None:
-    assert Backend(URL).readiness == "health"
+def test_what_the_environment_may_say_need_not_be_given() -> None:
+    backend = Backend(readiness="log")
+    assert (backend.model_server_url, backend.model_log_file) == ("", None)
 
 
 @pytest.mark.parametrize("name", [name for name in inspect.signature(Backend).parameters if name != "unknown"])
@@ -45,14 +45,12 @@ def test_a_misspelt_keyword_is_told_what_was_meant(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"model_server_url": ""}, "model_server_url"),
         ({"model_server_url": "127.0.0.1:5001"}, "model_server_url"),
         ({"model_server_url": "ftp://host"}, "model_server_url"),
         ({"model_server_url": "http://"}, "model_server_url"),
         ({"model_server_url": "http://[::1"}, "model_server_url"),
         ({"model_server_url": "http://host:99999"}, "model_server_url"),
         ({"model_server_url": "http://host:port"}, "model_server_url"),
-        ({"readiness": "log"}, "model_log_file"),
         ({"readiness": "helth"}, "readiness"),
         ({"log_actions": [(LogAction.ModelLoaded, "")]}, "log_actions"),
         ({"log_actions": [("ModelLoaded", "started")]}, "log_actions"),

@@ -10,7 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
+from pyworker.api import EndpointHandler
 from pyworker.errors import ConfigurationError, PyWorkerError
+from pyworker.handlers import PassThroughHandler
 from pyworker.worker.answers import json_response, log_refusal
 from pyworker.worker.net import FIRST_REQUEST_S, KEEP_ALIVE_S, LINGER_S
 
@@ -75,11 +77,27 @@ def make_app(routes: Iterable[web.AbstractRouteDef], *, max_body_bytes: int, sta
     """An application whose every error is JSON with a reason. Raises ConfigurationError for routes that clash."""
     app = web.Application(client_max_size=max_body_bytes, middlewares=[_answer_errors(starters)])
     for route in routes:
+        _check(route)
         try:
             app.add_routes([route])
         except (RuntimeError, ValueError) as error:
             raise ConfigurationError(f"the route {route!r} cannot be registered: {error}") from None
     return app
+
+
+def _check(route: web.AbstractRouteDef) -> None:
+    """Say of an author's likely mistakes what to do, before aiohttp trips over them."""
+    if not isinstance(route, web.RouteDef):
+        return
+    if not route.path.startswith("/"):
+        raise ConfigurationError(f'the path of the route {route.path!r} must begin with "/"')
+    if isinstance(route.handler, EndpointHandler | PassThroughHandler):
+        raise ConfigurationError(
+            f"the route {route.path} has a handler that is not mounted: give it backend.create_handler(...) of it, "
+            "or take backend.routes(...)"
+        )
+    if not callable(route.handler):
+        raise ConfigurationError(f"the route {route.path} has {route.handler!r}, which is no function")
 
 
 def _answer_errors(starters: SlowStarters) -> Middleware:

@@ -18,7 +18,8 @@ from aiohttp.hdrs import METH_ALL as METHODS
 
 from pyworker.api import EndpointHandler
 from pyworker.author_metrics import Metrics
-from pyworker.backend import Backend, Handler
+from pyworker.backend import Backend, Handler, is_address
+from pyworker.errors import ConfigurationError, NotReady
 from pyworker.settings import WorkerSettings
 from pyworker.version import __version__
 from pyworker.worker.author_view import AuthorView
@@ -37,7 +38,6 @@ from pyworker.worker.incoming import AiohttpIncoming
 from pyworker.worker.inside import Inside
 from pyworker.worker.intake import Intake
 from pyworker.worker.log_tail import LogTail
-from pyworker.worker.model_session import make_session
 from pyworker.worker.open_sessions import OpenSessions
 from pyworker.worker.pass_through import PassThroughRoute
 from pyworker.worker.proxy import Proxy
@@ -48,7 +48,7 @@ from pyworker.worker.upstream import ModelServer
 from pyworker.worker.warm_up import Lifecycle, WarmUp
 from pyworker.worker.watchdog import Watchdog
 
-__all__ = ["Runtime"]
+__all__ = ["Runtime", "with_authors_words"]
 
 log = logging.getLogger("pyworker.runtime")
 
@@ -56,14 +56,22 @@ log = logging.getLogger("pyworker.runtime")
 class Runtime:
     """Made inside a running event loop; ``settings.port`` is the port it really has.
 
+    ``settings`` come from ``with_authors_words``, ``session`` is the HTTP client to the model server.
+
     A model's log last written before ``log_since_s`` (epoch s) was left by an earlier run.
     """
 
     def __init__(
-        self, backend: Backend, settings: WorkerSettings, *, log_since_s: float, update: Callable[[], None]
+        self,
+        backend: Backend,
+        settings: WorkerSettings,
+        session: aiohttp.ClientSession,
+        *,
+        log_since_s: float,
+        update: Callable[[], None],
     ) -> None:
         self._backend = backend
-        self.settings = settings = _with_authors_words(settings, backend)
+        self.settings = settings
         self._started_s = time.time()
         self.books = Books()
         self.readiness = Readiness(time.monotonic())
@@ -74,10 +82,11 @@ class Runtime:
             started_s=self._started_s,
         )
         self.engine = EngineLink(settings.report_addrs, self.gate)
-        self._model = ModelServer(backend.model_server_url)
-        self._session = make_session(backend.model_server_url)
+        self._model = ModelServer(settings.model_server_url)
+        self._session = session
         self._serial = Lane("serial", 1)
         self._parallel = Lane("parallel", None)
+        self._own_lanes: dict[int, Lane] = {}  # by the id of a handler, which may be at several routes
         self.routes = [self._route(mount.handler) for mount in backend.mounts]
         self.sessions = self._make_sessions()
         self._warm_up = self._make_warm_up(log_since_s)
@@ -91,6 +100,8 @@ class Runtime:
         source = AuthorView(self.books, self.readiness, self._reporter, self._disk, self._started_s)
         self.metrics = Metrics(settings.worker_id, settings.url, source)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[Any]] = set()
+        self._cutting_off = False
 
     # --- making the parts ---
 
@@ -103,7 +114,7 @@ class Runtime:
 
     def _lane(self, handler: Handler) -> Lane:
         if handler.max_concurrency is not None:
-            return Lane(handler.endpoint, handler.max_concurrency)
+            return self._own_lanes.setdefault(id(handler), Lane(handler.endpoint, handler.max_concurrency))
         parallel = handler.allow_parallel_requests
         if parallel is None:
             parallel = self._backend.allow_parallel_requests
@@ -144,8 +155,8 @@ class Runtime:
 
     def _make_warm_up(self, log_since_s: float) -> WarmUp:
         backend, settings = self._backend, self.settings
-        log_path = backend.model_log_file or settings.model_log
-        tail = LogTail(log_path, since_s=log_since_s) if backend.readiness == "log" and log_path else None
+        log_path = settings.model_log if backend.readiness != "health" else ""
+        tail = LogTail(log_path, since_s=log_since_s) if log_path else None
         health_url = _health_url(backend, settings)
         model = None if backend.lifecycle is not None else self._model
         lifecycle: Any = backend.lifecycle
@@ -172,7 +183,7 @@ class Runtime:
         if route.plan is None:
             return None
         store = ScoreStore(self.settings.state_dir / "scores")
-        return Benchmark(route, route.plan, store, self._backend.model_server_url)
+        return Benchmark(route, route.plan, store, self.settings.model_server_url)
 
     # --- running ---
 
@@ -214,8 +225,19 @@ class Runtime:
             task.add_done_callback(self._task_ended)
 
     async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
-        incoming = AiohttpIncoming(request)
-        await self.proxy.handle(incoming, route)
+        incoming, task = AiohttpIncoming(request), asyncio.current_task()
+        assert task is not None
+        self._answering.add(task)
+        try:
+            await self.proxy.handle(incoming, route)
+        except asyncio.CancelledError:
+            if not self._cutting_off or incoming.client_gone:
+                raise
+            incoming.cut_off()
+            task.uncancel()
+            raise NotReady() from None
+        finally:
+            self._answering.discard(task)
         assert incoming.response is not None
         return incoming.response
 
@@ -250,27 +272,36 @@ class Runtime:
         left = self.books.ledger.in_flight_count
         if left:
             log.warning("%d requests did not finish within %g s and are cut off", left, limit_s)
+            self._cut_off()
         self.books.stopping = True
         await self.sessions.close()
 
-    async def stop(self) -> None:
-        """After the server has stopped: the last report, then close()."""
-        for task in list(self._tasks):
+    def _cut_off(self) -> None:
+        """End what aiohttp serves of ours: 503 where no answer has begun. The fast lane ends its own."""
+        self._cutting_off = True
+        for task in self._answering:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+
+    async def stop(self) -> None:
+        """After the server has stopped: the last report, if there was a first, then close()."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+            await self._last_report()
+        await self._close()
+
+    async def _last_report(self) -> None:
         if self.settings.report_addrs:
             await self._reporter.send_finished()
             await self._reporter.send_report()
-        await self.close()
 
-    async def close(self) -> None:
-        """Close all connections."""
+    async def _close(self) -> None:
         self._backend.running = None
         for mount in self._backend.mounts:
             mount.answer = None
         self._model.close()
-        await self._session.close()
         await self.engine.close()
 
     # --- what authors see ---
@@ -285,9 +316,22 @@ class Runtime:
         self._warm_up.event(Event.ERROR, error=msg)
 
 
-def _with_authors_words(settings: WorkerSettings, backend: Backend) -> WorkerSettings:
-    """What the author gave to the Backend goes before the environment."""
-    words: dict[str, Any] = {}
+def with_authors_words(settings: WorkerSettings, backend: Backend) -> WorkerSettings:
+    """What the author gave to the Backend goes before the environment.
+
+    Raises ConfigurationError when neither says what there must be.
+    """
+    url = backend.model_server_url or settings.model_server_url.rstrip("/")
+    log_path = backend.model_log_file or settings.model_log
+    if not url:
+        raise ConfigurationError("no model server: give Backend a model_server_url, or set MODEL_SERVER_URL")
+    if not is_address(url):
+        raise ConfigurationError(f"MODEL_SERVER_URL is {url!r}; give an address like http://127.0.0.1:5001")
+    if backend.readiness == "log" and not log_path:
+        raise ConfigurationError(
+            'Backend(readiness="log") needs the model\'s log: give model_log_file, or set MODEL_LOG'
+        )
+    words: dict[str, Any] = {"model_server_url": url, "model_log": str(log_path)}
     if backend.unsecured is not None:
         words["unsecured"] = backend.unsecured
     if backend.mtoken is not None:
@@ -306,4 +350,4 @@ def _health_url(backend: Backend, settings: WorkerSettings) -> str | None:
     url = next((candidate for candidate in candidates if candidate), None)
     if url is None:
         return None
-    return url if url.startswith(("http://", "https://")) else urljoin(backend.model_server_url + "/", url.lstrip("/"))
+    return url if url.startswith(("http://", "https://")) else urljoin(settings.model_server_url + "/", url.lstrip("/"))

@@ -12,6 +12,7 @@ import runpy
 import signal
 import ssl
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -19,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
 from pyworker import logs
@@ -30,8 +32,9 @@ from pyworker.version import __version__
 from pyworker.worker.app import ServerProtocol, SlowStarters, make_app
 from pyworker.worker.fast_lane import FastLane
 from pyworker.worker.log_tail import machine_start_s
+from pyworker.worker.model_session import make_session
 from pyworker.worker.net import listen
-from pyworker.worker.runtime import Runtime
+from pyworker.worker.runtime import Runtime, with_authors_words
 
 __all__ = ["EXIT_UPDATE", "RunningWorker", "run_target", "running_worker", "start_server"]
 
@@ -39,15 +42,20 @@ log = logging.getLogger("pyworker.serve")
 
 EXIT_UPDATE = 75  # the start script fetches the newest version and starts again
 FAILED_START_TIMEOUT_S = 3.0
+SHUTDOWN_TIMEOUT_S = 0.5  # for answers on their way; aiohttp grants it twice: to end, and to end once cancelled
+
+_running_began = threading.Event()  # whether a worker that is run has come to serving
 
 
 class RunningWorker:
     """A worker that serves: its address, its parts, and what asks it to stop."""
 
-    def __init__(self, backend: Backend, settings: WorkerSettings, *, log_since_s: float) -> None:
+    def __init__(
+        self, backend: Backend, settings: WorkerSettings, session: aiohttp.ClientSession, *, log_since_s: float
+    ) -> None:
         self.exit_status = 0
         self.stop = asyncio.Event()
-        self.runtime = Runtime(backend, settings, log_since_s=log_since_s, update=self.update)
+        self.runtime = Runtime(backend, settings, session, log_since_s=log_since_s, update=self.update)
         self.url = settings.url
         self.port = settings.port
 
@@ -122,39 +130,46 @@ async def running_worker(
 
     Port 0 takes any free one; ``RunningWorker.url`` and ``.port`` say which.
     """
-    routes = list(routes)
-    sock = listen(settings.host, settings.port)
-    settings = replace(settings, port=sock.getsockname()[1])
-    starters = SlowStarters()
-    async with contextlib.AsyncExitStack() as on_failure:
-        on_failure.callback(sock.close)
-        tls = _tls(settings)
-        worker = RunningWorker(backend, settings, log_since_s=await asyncio.to_thread(machine_start_s))
-        runtime = worker.runtime
-        on_failure.push_async_callback(runtime.close)
-        app = make_app([*routes, *runtime.page_routes()], max_body_bytes=settings.max_body_bytes, starters=starters)
-        on_failure.pop_all()
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1.0)
-    await runner.setup()
-    fast_lane = FastLane(runtime.fast_routes(routes), runtime.proxy, _factory(runner, starters))
-    server = await asyncio.get_running_loop().create_server(fast_lane.connection, sock=sock, ssl=tls)
-    watches = [asyncio.create_task(starters.close_forever()), asyncio.create_task(fast_lane.close_idle_forever())]
-    callbacks = await _serve_callbacks(runtime)
-    try:
-        runtime.start()
+    _running_began.set()
+    async with contextlib.AsyncExitStack() as opened:
+        worker, fast_lane = await _open(opened, backend, list(routes), settings)
+        worker.runtime.start()
         log.info("serving at %s (port %d)", worker.url, worker.port)
         yield worker
         fast_lane.drain()
-        await runtime.drain(settings.drain_s)
-    finally:
-        for watch in watches:
-            watch.cancel()
-        server.close()
-        await fast_lane.close()
-        await runner.cleanup()
-        if callbacks is not None:
-            await callbacks.cleanup()
-        await runtime.stop()
+        await worker.runtime.drain(settings.drain_s)
+
+
+async def _open(
+    opened: contextlib.AsyncExitStack, backend: Backend, routes: list[web.AbstractRouteDef], settings: WorkerSettings
+) -> tuple[RunningWorker, FastLane]:
+    """Everything that serves, closed by ``opened`` in reverse order: first what listens, last what reports."""
+    sock = listen(settings.host, settings.port)
+    opened.callback(sock.close)
+    settings = with_authors_words(replace(settings, port=sock.getsockname()[1]), backend)
+    tls, starters = _tls(settings), SlowStarters()
+    session = make_session(settings.model_server_url)
+    opened.push_async_callback(session.close)
+    worker = RunningWorker(backend, settings, session, log_since_s=await asyncio.to_thread(machine_start_s))
+    runtime = worker.runtime
+    opened.push_async_callback(runtime.stop)
+    app = make_app([*routes, *runtime.page_routes()], max_body_bytes=settings.max_body_bytes, starters=starters)
+    await _serve_callbacks(opened, runtime)
+    runner = await _runner(opened, app)
+    fast_lane = FastLane(runtime.fast_routes(routes), runtime.proxy, _factory(runner, starters))
+    opened.push_async_callback(fast_lane.close)
+    server = await asyncio.get_running_loop().create_server(fast_lane.connection, sock=sock, ssl=tls)
+    opened.callback(server.close)
+    for watch in (starters.close_forever(), fast_lane.close_idle_forever()):
+        opened.callback(asyncio.create_task(watch).cancel)
+    return worker, fast_lane
+
+
+async def _runner(opened: contextlib.AsyncExitStack, app: web.Application) -> web.AppRunner:
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    opened.push_async_callback(runner.cleanup)
+    await runner.setup()
+    return runner
 
 
 def _factory(runner: web.AppRunner, starters: SlowStarters) -> Any:
@@ -163,7 +178,7 @@ def _factory(runner: web.AppRunner, starters: SlowStarters) -> Any:
     return lambda: starters.watched(ServerProtocol(server, loop))
 
 
-async def _serve_callbacks(runtime: Runtime) -> web.AppRunner | None:
+async def _serve_callbacks(opened: contextlib.AsyncExitStack, runtime: Runtime) -> None:
     """The plain HTTP port on loopback; a worker can do without it."""
     settings = runtime.settings
     port = settings.port + 1 if settings.http_port is None else settings.http_port
@@ -171,12 +186,10 @@ async def _serve_callbacks(runtime: Runtime) -> web.AppRunner | None:
         sock = listen("127.0.0.1", port, "WORKER_HTTP_PORT")
     except ConfigurationError as error:
         log.warning("no plain HTTP port for callbacks: %s", error)
-        return None
+        return
+    opened.callback(sock.close)
     app = make_app(runtime.callback_routes(), max_body_bytes=settings.max_body_bytes, starters=SlowStarters())
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
-    await runner.setup()
-    await web.SockSite(runner, sock).start()
-    return runner
+    await web.SockSite(await _runner(opened, app), sock).start()
 
 
 def _tls(settings: WorkerSettings) -> ssl.SSLContext | None:
@@ -202,8 +215,10 @@ def run_target(target: str, env: Mapping[str, str] | None = None) -> int:
     """
     env = environment() if env is None else env
     logs.set_up(LogSettings.from_env(env))
+    _running_began.clear()
     try:
         _run_as_main(target)
+        _require_that_it_served(target)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     except KeyboardInterrupt:
@@ -238,6 +253,13 @@ def _run_as_main(target: str) -> None:
                 f"there is no worker {target!r}: give a folder with server.py or worker.py, a Python file, or a module"
             )
         runpy.run_module(target, run_name="__main__", alter_sys=True)
+
+
+def _require_that_it_served(target: str) -> None:
+    if not _running_began.is_set():
+        raise ConfigurationError(
+            f'{target} ended without calling start_server; is the `if __name__ == "__main__"` block missing?'
+        )
 
 
 def _is_module(name: str) -> bool:
