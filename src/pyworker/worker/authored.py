@@ -22,6 +22,7 @@ from pyworker.errors import (
     ModelUnreachable,
     UnsupportedMedia,
 )
+from pyworker.fields import MISSING_PARAMETER
 from pyworker.wire import decode_object, dump, parse_envelope
 from pyworker.worker import multipart
 from pyworker.worker.core.benchmark import Plan
@@ -30,7 +31,7 @@ from pyworker.worker.headers import authored_request_headers
 from pyworker.worker.incoming import AiohttpIncoming, Incoming
 from pyworker.worker.model_connection import RawHeaders
 from pyworker.worker.model_response import ModelResponse, ResponseAnswer
-from pyworker.worker.routes import Call, Probe, ReadBody, Route, explain_envelope
+from pyworker.worker.routes import Call, Probe, ReadBody, Route
 from pyworker.worker.upstream import ModelServer
 
 __all__ = ["AuthoredRoute"]
@@ -54,10 +55,10 @@ class AuthoredRoute(Route):
                 payload = _payload_object(envelope.payload)
                 return Call(envelope.auth_data, envelope.session_id, self._payload(payload, inside="payload"))
         message = decode_object(body)
-        if not (isinstance(message.get("auth_data"), dict) and isinstance(message.get("payload"), dict)):
-            explain_envelope(message)  # an author's parser may count on both being there
+        if self.handler.parses_requests_itself:
+            _require_parts(message)
         parts = self._by_author(self.handler.get_data_from_request, message)
-        auth_data, payload, session_id = (*parts, None) if len(parts) == 2 else parts
+        auth_data, payload, session_id = (*parts, message.get("session_id")) if len(parts) == 2 else parts
         return Call(auth_data, session_id, payload)
 
     async def read_plain(self, request: Incoming, read: ReadBody) -> Call:
@@ -175,6 +176,20 @@ class AuthoredRoute(Route):
         except Exception as error:
             log.exception("%s.make_benchmark_payload failed", name)
             raise BenchmarkFailed(f"{name}.make_benchmark_payload raised {type(error).__name__}: {error}") from None
+
+
+def _require_parts(message: dict[str, Any]) -> None:
+    """An author's parser may count on auth_data and payload being there. Raises JsonDataException."""
+    parts = {name: message.get(name) for name in ("auth_data", "payload")}
+    problems = {
+        name: MISSING_PARAMETER if part is None else "expected object"
+        for name, part in parts.items()
+        if not isinstance(part, dict)
+    }
+    if not isinstance(message.get("session_id"), str | None):
+        problems["session_id"] = "expected string"
+    if problems:
+        raise JsonDataException(problems)
 
 
 def _payload_object(raw: msgspec.Raw) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class PassThroughRoute(Route):
 
     def parse_envelope(self, body: bytes) -> Call:
         envelope = parse_envelope(body)
-        if envelope is not None:
+        if envelope is not None and not _is_null(envelope.payload):
             return Call(envelope.auth_data, envelope.session_id, envelope.payload)
         auth_data, payload, session_id = explain_envelope(decode_object(body))
         return Call(auth_data, session_id, msgspec.Raw(dump(payload)))
@@ -94,3 +94,8 @@ class PassThroughRoute(Route):
             raise BenchmarkFailed(
                 f"benchmark_payload of {self.endpoint} raised {type(error).__name__}: {error}"
             ) from None
+
+
+def _is_null(raw: msgspec.Raw) -> bool:
+    view = memoryview(raw)
+    return len(view) == 4 and bytes(view) == b"null"
