@@ -187,6 +187,7 @@ class WaitingAnswer(msgspec.Struct, kw_only=True, rename={"request_uuid": "__req
 
     endpoint: str
     status: str | dict[str, int] = ""  # in words, or how many workers are in which state
+    benchmarking: int = 0  # how many of those in MODEL_LOADING have their model loaded and measure what it can do
     request_idx: int = 0
     request_uuid: str = ""
 

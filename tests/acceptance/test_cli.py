@@ -203,6 +203,15 @@ async def test_a_call_without_a_worker_ends_at_its_timeout_and_says_why() -> Non
         assert "no worker has reported yet" in ended.err
 
 
+async def test_a_call_whose_only_worker_benchmarks_says_so() -> None:
+    async with a_fleet() as (engine, fleet):
+        await fleet.join(report={"state": "benchmarking"})
+        args = ["-d", "{}", "--engine", engine.url, "--timeout", "0.5"]
+        ended = await pyworker("call", "default", "/generate", *args, env=KEY)
+        assert ended.status == 1
+        assert "no worker is free (1 benchmarking)" in ended.err
+
+
 async def test_ctrl_c_ends_a_call_and_the_worker_learns_of_it() -> None:
     async with a_fleet() as (engine, fleet):
         worker = await fleet.join()

@@ -263,6 +263,35 @@ async def test_the_log_holds_no_keys_and_no_tokens(caplog: pytest.LogCaptureFixt
 # --- workers ---
 
 
+async def test_a_worker_whose_token_is_unknown_is_warned_of_once_and_those_who_wait_hear_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with an_engine() as engine:
+        for _ in range(3):
+            assert (await engine.post("/worker_status/", {"id": 7, "mtoken": "guess"}))[0] == 401
+        finished = {"worker_id": 7, "mtoken": "guess", "requests": []}
+        assert (await engine.post("/delete_requests/", finished))[0] == 401
+        assert "unknown token" in (await engine.route())["status"]
+    (warning,) = [vars(record) for record in caplog.records if "is refused" in record.getMessage()]
+    assert (warning["source"], warning["worker_id"]) == ("127.0.0.1", 7)
+    assert "pyworker worker token" in warning["reason"]
+
+
+async def test_two_workers_with_one_id_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with a_fleet() as (_, fleet):
+        first, second = await fleet.join(), await fleet.join()
+        for _ in range(2):
+            for worker in (first, second):
+                await worker.report(id=worker.id)
+        assert "same id" not in caplog.text
+        third = await fleet.join(report={"id": first.id})
+        for _ in range(3):
+            await first.report()
+            await third.report(id=first.id)
+    (warning,) = [vars(record) for record in caplog.records if "same id" in record.getMessage()]
+    assert {warning["url"], warning["other_url"]} == {first.url, third.url}
+
+
 async def test_reports_with_an_unknown_token_or_from_elsewhere_are_a_401() -> None:
     async with a_fleet() as (engine, fleet):
         worker = await fleet.join()

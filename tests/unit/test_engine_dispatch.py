@@ -83,7 +83,11 @@ def test_without_a_worker_the_answer_says_why_and_has_no_url(book: Book) -> None
     book.join(state="benchmarking")
     answer = book.ask(idx=answer.request_idx)
     assert isinstance(answer, WaitingAnswer)
-    assert answer.status == {"MODEL_LOADING": 1}
+    assert (answer.status, answer.benchmarking) == ({"MODEL_LOADING": 1}, 1)
+    book.report(state="loaded")
+    answer = book.ask(idx=answer.request_idx)
+    assert isinstance(answer, WaitingAnswer)
+    assert (answer.status, answer.benchmarking) == ({"MODEL_LOADING": 1}, 0)
 
 
 @pytest.mark.parametrize("report", [{"state": "draining"}, {"state": "error"}, {"error_msg": "out of memory"}])

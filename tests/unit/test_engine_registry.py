@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pyworker.engine.registry import LOST_S, SILENT_S, Probe, Registry
+from pyworker.engine.registry import LATELY_S, LOST_S, SILENT_S, Probe, Registry
 from pyworker.engine.workers import Token, Worker
 from pyworker.errors import BadRequest, NotFound, WrongToken
 from pyworker.wire import WorkerStatus
@@ -38,6 +38,14 @@ def reports() -> Reports:
 def test_an_unknown_mtoken_is_refused(reports: Reports) -> None:
     with pytest.raises(WrongToken, match="pyworker worker token"):
         reports.hear(mtoken="guess")
+
+
+def test_those_who_wait_hear_of_unknown_tokens_for_a_while(reports: Reports) -> None:
+    assert reports.registry.why_no_worker(reports.endpoint, 5.0) == "no worker has reported yet"
+    with pytest.raises(WrongToken):
+        reports.hear(mtoken="guess", now_s=5.0)
+    assert "`pyworker worker token -e default`" in reports.registry.why_no_worker(reports.endpoint, 5.0)
+    assert reports.registry.why_no_worker(reports.endpoint, 5.0 + LATELY_S) == "no worker has reported yet"
 
 
 def test_the_first_report_binds_the_token_to_id_and_url(reports: Reports) -> None:
@@ -76,6 +84,26 @@ def test_endpoints_have_names_that_are_used_once(reports: Reports) -> None:
         reports.registry.endpoint("nope")
     with pytest.raises(NotFound):
         reports.registry.endpoint_by_id(99)
+
+
+# --- one id, two workers ---
+
+
+def test_two_workers_that_report_with_one_id_are_told_of_once(reports: Reports) -> None:
+    reports.registry.add_token("other", Token(reports.endpoint))
+    first = reports.hear()
+    second = reports.hear(mtoken="other", url="http://127.0.0.1:3001")
+    assert reports.registry.namesake(second) is None  # the first may have been stopped
+    assert reports.hear() is first
+    assert reports.registry.namesake(first) is second
+    assert [reports.registry.namesake(worker) for worker in (first, second)] == [None, None]
+
+
+def test_a_worker_that_starts_anew_with_another_token_is_no_second_one(reports: Reports) -> None:
+    reports.registry.add_token("other", Token(reports.endpoint))
+    first = reports.hear()
+    reports.hear(mtoken="other")
+    assert reports.registry.namesake(first) is None
 
 
 # --- silence ---

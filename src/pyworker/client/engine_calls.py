@@ -84,5 +84,9 @@ def _why(waiting: WaitingAnswer) -> str:
     if isinstance(waiting.status, str):
         return waiting.status or "no worker yet"
     words = {"IDLE": "busy"}  # the state of a worker that is ready, which here means: with too much to do already
-    counts = (f"{count} {words.get(state, state)}" for state, count in waiting.status.items())
-    return f"no worker is free ({', '.join(counts)})"
+    counts = {words.get(state, state): count for state, count in waiting.status.items()}
+    if waiting.benchmarking:
+        counts["MODEL_LOADING"] = counts.get("MODEL_LOADING", 0) - waiting.benchmarking
+        counts["benchmarking"] = waiting.benchmarking
+    told = (f"{count} {state}" for state, count in counts.items() if count > 0)
+    return f"no worker is free ({', '.join(told)})"

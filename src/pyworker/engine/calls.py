@@ -6,6 +6,8 @@ import base64
 import logging
 import secrets
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
 from aiohttp import web
@@ -14,8 +16,8 @@ from pyworker.engine.addresses import host_of
 from pyworker.engine.engine import Engine, epoch_us, moment, utc_now
 from pyworker.engine.http import answer, bearer, key_in, read_body
 from pyworker.engine.keys import owner
-from pyworker.engine.workers import Endpoint, Token
-from pyworker.errors import BadRequest, NotFound, WrongToken
+from pyworker.engine.workers import Endpoint, Token, Worker
+from pyworker.errors import BadRequest, NotFound, PyWorkerError, WrongToken
 from pyworker.tickets import SCHEMES, Scheme, TicketKey
 from pyworker.wire import (
     DeleteRequests,
@@ -100,7 +102,9 @@ async def worker_status(request: web.Request) -> web.Response:
     engine = request.app[ENGINE]
     status = parse(await read_body(request), WorkerStatus)
     now_s = time.monotonic()
-    worker = engine.registry.identify(status, now_s, epoch_us())
+    with _refusals_noted(request, status.id):
+        worker = engine.registry.identify(status, now_s, epoch_us())
+    _warn_of_namesake(engine, worker)
     before = worker.state
     engine.dispatcher.report(worker, status, now_s)
     if worker.state != before:
@@ -114,7 +118,8 @@ async def delete_requests(request: web.Request) -> web.Response:
     """Requests that have ended at a worker."""
     engine = request.app[ENGINE]
     ended = parse(await read_body(request), DeleteRequests)
-    worker = engine.registry.worker(ended.mtoken, ended.worker_id)
+    with _refusals_noted(request, ended.worker_id):
+        worker = engine.registry.worker(ended.mtoken, ended.worker_id)
     engine.dispatcher.finished(worker, ended.requests)
     engine.waiting.serve(worker.endpoint)
     return answer({"success": True})
@@ -131,6 +136,23 @@ async def sign_certificate(request: web.Request) -> web.Response:
         raise BadRequest("this worker's address is not known yet: let it report first, or issue its token with a url")
     certificate = engine.authority.sign(await read_body(request), host_of(token.url), utc_now())
     return web.Response(body=certificate, content_type="application/pem-certificate-chain")
+
+
+@contextmanager
+def _refusals_noted(request: web.Request, worker_id: int) -> Generator[None]:
+    try:
+        yield
+    except PyWorkerError as error:
+        refusals = request.app[ENGINE].refusals
+        refusals.refused(request.remote or "", worker_id, str(error), time.monotonic())
+        raise
+
+
+def _warn_of_namesake(engine: Engine, worker: Worker) -> None:
+    other = engine.registry.namesake(worker)
+    if other is not None:
+        told = {"worker_id": worker.id, "url": worker.url, "other_url": other.url, "endpoint": worker.endpoint.name}
+        log.warning("two workers report with the same id: give each its own CONTAINER_ID", extra=told)
 
 
 # --- anybody --------------------------------------------------------------------------------------

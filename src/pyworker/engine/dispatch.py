@@ -71,7 +71,7 @@ class Dispatcher:
             raise BadRequest(f"cost must be a number from 0 to {MOST:g}")
         request = self._known(owner, endpoint, query.request_idx)
         if request is None and len(self._requests) >= MOST_REQUESTS:
-            return self._waiting(endpoint, 0)
+            return self._waiting(endpoint, 0, moment.now_s)
         return self._answer(request or self._new(owner, endpoint, query.cost, moment.now_s), moment)
 
     def poll(self, request_idx: int, moment: Moment) -> RouteAnswer | WaitingAnswer | None:
@@ -112,7 +112,7 @@ class Dispatcher:
         ready = [worker for worker in self._registry.workers(request.endpoint) if worker.is_ready]
         worker = choose(ready, max_wait_s=request.endpoint.max_queue_time_s)
         if worker is None:
-            return self._waiting(request.endpoint, request.idx)
+            return self._waiting(request.endpoint, request.idx, moment.now_s)
         answer = self._send(request, worker, moment)
         request.sent = _Sent(worker, worker.life, answer, moment.now_s + LIFE_S)
         return answer
@@ -131,11 +131,12 @@ class Dispatcher:
             request_uuid=self._signer.request_uuid(),
         )
 
-    def _waiting(self, endpoint: Endpoint, request_idx: int) -> WaitingAnswer:
+    def _waiting(self, endpoint: Endpoint, request_idx: int, now_s: float) -> WaitingAnswer:
         counts = dict(self._registry.state_counts(endpoint))
         return WaitingAnswer(
             endpoint=endpoint.name,
-            status=counts or "no worker has reported yet",
+            status=counts or self._registry.why_no_worker(endpoint, now_s),
+            benchmarking=sum(worker.benchmarks for worker in self._registry.workers(endpoint)),
             request_idx=request_idx,
             request_uuid=self._signer.request_uuid(),
         )

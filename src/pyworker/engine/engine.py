@@ -19,6 +19,7 @@ from pyworker.engine.certificates import Authority
 from pyworker.engine.dispatch import Dispatcher, Moment
 from pyworker.engine.keys import Keys
 from pyworker.engine.prober import Prober
+from pyworker.engine.refusals import Refusals
 from pyworker.engine.registry import Registry
 from pyworker.engine.signing import Signer
 from pyworker.engine.waiting import WaitingRoom
@@ -56,6 +57,7 @@ class Engine:
         self.authority = Authority(ec.generate_private_key(ec.SECP256R1()), utc_now())
         self.dispatcher = Dispatcher(self.registry, self.signer, first_idx=epoch_us())
         self.waiting = WaitingRoom(lambda request_idx: self.dispatcher.poll(request_idx, moment()))
+        self.refusals = Refusals()
         self.created_epoch_s = time.time()
         self._probes: set[asyncio.Task[None]] = set()
 

@@ -6,6 +6,7 @@ Times in s on the engine's monotonic clock; ``epoch_us`` where a number starts t
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
@@ -21,6 +22,7 @@ __all__ = ["Probe", "Registry"]
 SILENT_S: Final = 3.0  # ours report every second: after three missing reports they are probed
 LOST_S: Final = 25.0  # any worker that said nothing for so long is gone
 PROBE_EVERY_S: Final = 1.0
+LATELY_S: Final = 60.0
 
 
 class Probe(Enum):
@@ -39,6 +41,9 @@ class Registry:
         self._endpoints: dict[str, Endpoint] = {}
         self._tokens: dict[bytes, Token] = {}
         self._workers: dict[Token, Worker] = {}
+        self._newest: dict[tuple[int, int], Worker] = {}  # by endpoint and id
+        self._shared_ids: set[tuple[int, int]] = set()
+        self._stranger_s = -math.inf  # when somebody last reported with an unknown token
 
     # --- endpoints ---
 
@@ -100,6 +105,8 @@ class Registry:
 
     def identify(self, status: WorkerStatus, now_s: float, epoch_us: int) -> Worker:
         """Who sends this report; its first one binds the token. Raises WrongToken, or BadRequest for a wrong url."""
+        if _digest(status.mtoken) not in self._tokens:
+            self._stranger_s = now_s
         token = self.token(status.mtoken, status.id)
         if status.url and token.url is None:
             check_worker_url(status.url, self._networks)
@@ -110,12 +117,34 @@ class Registry:
         worker = self._workers.get(token)
         if worker is None:
             worker = self._workers[token] = Worker(token, status.id, epoch_us, now_s, now_s)
+            self._newest[token.endpoint.id, status.id] = worker
         worker.url = token.url or ""
         return worker
 
     def state_counts(self, endpoint: Endpoint) -> Mapping[str, int]:
         """How many workers are in which state."""
         return Counter(worker.state for worker in self.workers(endpoint))
+
+    def namesake(self, worker: Worker) -> Worker | None:
+        """Another worker of the endpoint that has come with this one's id, though this one still reports.
+
+        Told once for each id. A worker that was started anew, with a new token, is none: the old one reports no more.
+        """
+        place = (worker.endpoint.id, worker.id)
+        newest = self._newest.get(place, worker)
+        if newest is worker or newest.gone or newest.url == worker.url or place in self._shared_ids:
+            return None
+        self._shared_ids.add(place)
+        return newest
+
+    def why_no_worker(self, endpoint: Endpoint, now_s: float) -> str:
+        """For those who wait at an endpoint without workers. A refused report does not say where it belonged."""
+        if now_s - self._stranger_s >= LATELY_S:
+            return "no worker has reported yet"
+        return (
+            "reports were refused for an unknown token (was the engine restarted?): start workers with new tokens, "
+            f"from `pyworker worker token -e {endpoint.name}`"
+        )
 
     # --- silence ---
 

@@ -82,6 +82,7 @@ class Worker:
     gone: bool = False
     life: int = 0
     state: str = "PENDING"  # nothing heard yet, or not any more
+    benchmarks: bool = False  # what a worker of ours in MODEL_LOADING may be doing
     loaded_s: float | None = None
     capacity_per_s: float = 0.0
     counted_load: float = 0.0
@@ -121,6 +122,7 @@ class Worker:
         interval_s = max(now_s - self.heard_s, 0.5)
         self.heard_s, self.gone, self.ours = now_s, False, bool(status.state)
         self.state = self._state(status)
+        self.benchmarks = self.state == "MODEL_LOADING" and status.state == "benchmarking"
         if self.state == "IDLE" and self.loaded_s is None:
             self.loaded_s = now_s
         self.capacity_per_s = amount(status.max_perf, self.capacity_per_s)
