@@ -23,7 +23,7 @@ async def encode(fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
 
 
 def _form(fields: Mapping[str, Any]) -> FormData:
-    data = FormData(default_to_multipart=True)
+    data = FormData(default_to_multipart=True, quote_fields=False)  # a file name goes as it is, as browsers send it
     for name, value in fields.items():
         values = cast("list[Any]", value) if isinstance(value, list) else [value]
         for one in values:
