@@ -71,7 +71,11 @@ async def test_a_benchmark_whose_workload_is_no_number_has_no_score(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workload: float
 ) -> None:
     """Faults 10 and 19."""
-    monkeypatch.setattr(Prompt, "count_workload", lambda _prompt: workload)
+
+    def count_workload(_: Prompt) -> float:
+        return workload
+
+    monkeypatch.setattr(Prompt, "count_workload", count_workload)
     async with a_worker(tmp_path, benchmark_handler=measured(), wait=False) as rig:
         assert f"is {workload}" in await reported_error(rig)
 

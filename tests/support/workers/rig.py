@@ -163,13 +163,14 @@ async def a_worker(
     engine: FakeEngine | None = None,
     routes: Callable[[Backend], Iterable[web.RouteDef]] = lambda _backend: (),
     settings: dict[str, Any] | None = None,
+    base_path: str = "",
     wait: bool = True,
     **backend: Any,
 ) -> AsyncGenerator[Rig]:
     """A worker with these handlers (one for ``/generate`` if none), ready unless ``wait`` is False.
 
     It is not benchmarked unless ``backend`` has a ``benchmark_handler``. ``model`` and ``engine`` are entered already;
-    without them it gets new ones.
+    without them it gets new ones. ``base_path`` is where the model's API begins.
     """
     async with AsyncExitStack() as stack:
         model = model or await stack.enter_async_context(FakeModel())
@@ -179,7 +180,7 @@ async def a_worker(
             given.setdefault("fixed_throughput", UNMEASURED)
         if model.log_path is not None:
             given.setdefault("model_log_file", str(model.log_path))
-        made = Backend(model.url, **given)
+        made = Backend(model.url + base_path, **given)
         mounted = [*made.routes(*(handlers or (Generate(),))), *routes(made)]
         http = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
