@@ -143,6 +143,12 @@ class Handler(Generate):
 """
 
 
+@pytest.fixture
+def _no_bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.delitem(sys.modules, "authors_worker", raising=False)
+
+
 def handler_counting(tmp_path: Path, workload: str) -> EndpointHandler[Any]:
     """The handler of an author's module that counts workload so."""
     file = tmp_path / "authors_worker.py"
@@ -164,6 +170,18 @@ async def test_a_worker_that_counts_otherwise_is_measured_anew(tmp_path: Path, m
         for workload, requests in (("1.0", 2), ("1.0", 1), ("1000.0", 2)):
             model.requests.clear()
             handler = handler_counting(tmp_path, workload)
+            async with a_worker(tmp_path, benchmark_handler=handler, model=model):
+                assert len(model.requests) == requests
+
+
+@pytest.mark.usefixtures("_no_bytecode")
+async def test_a_module_beside_the_worker_that_changes_has_it_measured_anew(tmp_path: Path) -> None:
+    """Fault 11: the unit of workload may be counted there."""
+    async with FakeModel() as model:
+        for unit, requests in (("1", 2), ("1", 1), ("1000", 2)):
+            model.requests.clear()
+            handler = handler_counting(tmp_path, "1.0")
+            (tmp_path / "tokens.py").write_text(f"UNIT = {unit}\n")
             async with a_worker(tmp_path, benchmark_handler=handler, model=model):
                 assert len(model.requests) == requests
 

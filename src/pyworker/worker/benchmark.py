@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import logging
@@ -11,6 +12,7 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pyworker.errors import BenchmarkFailed
 from pyworker.worker.core.benchmark import Plan, Round, capacity_per_s, fingerprint
@@ -110,25 +112,38 @@ class Benchmark:
 
     def _fingerprint(self) -> str:
         parts: list[str | bytes] = [self.route.endpoint, self._model_server_url, repr(self._plan), str(os.cpu_count())]
-        for source in self.route.sources:
-            parts += _source(source)
-        return fingerprint([*parts, *_gpus()])
+        sources = [source for source in self.route.sources if source is not None]
+        for source in sources:
+            parts += _name(source)
+        return fingerprint([*parts, *_code(sources), *_gpus()])
 
 
-def _source(thing: object) -> list[str | bytes]:
-    """What names a handler or function and changes with its code: its fields, and the file it stands in."""
-    if thing is None:
-        return [""]
-    kind = thing if inspect.isclass(thing) or inspect.isroutine(thing) else type(thing)
-    parts: list[str | bytes] = [kind.__qualname__]
+def _kind(thing: object) -> Any:
+    """The class or function that has the code."""
+    return thing if inspect.isclass(thing) or inspect.isroutine(thing) else type(thing)
+
+
+def _name(thing: object) -> list[str]:
+    """What names a handler or function, and a handler's fields."""
+    parts: list[str] = [_kind(thing).__qualname__]
     if hasattr(thing, "__dataclass_fields__") and not inspect.isclass(thing):
         named = sorted(vars(thing).items())
         parts += [f"{name}={value!r}" for name, value in named if isinstance(value, int | float | str)]
-    try:
-        parts.append(Path(inspect.getsourcefile(kind) or "").read_bytes())
-    except (OSError, TypeError):
-        parts.append("")
     return parts
+
+
+def _code(things: Iterable[object]) -> Iterable[str | bytes]:
+    """The modules of the folders that these stand in: what counts workload may be a module beside."""
+    folders: set[Path] = set()
+    for thing in things:
+        with contextlib.suppress(TypeError):  # it is built in
+            file = inspect.getsourcefile(_kind(thing))
+            folders |= {Path(file).parent} if file else set()
+    for folder in sorted(folders):
+        for path in sorted(folder.glob("*.py")):
+            with contextlib.suppress(OSError):
+                yield path.name
+                yield path.read_bytes()
 
 
 def _gpus() -> Iterable[str]:
