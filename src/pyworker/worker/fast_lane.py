@@ -17,7 +17,7 @@ from typing import cast
 
 import httptools
 
-from pyworker.errors import BadFraming, PyWorkerError
+from pyworker.errors import BadFraming, NotReady, PyWorkerError
 from pyworker.wire import dump
 from pyworker.worker.answers import log_refusal
 from pyworker.worker.fast_request import FastIncoming
@@ -245,7 +245,9 @@ class ClientConnection(asyncio.Protocol):
         except ConnectionError:
             self.close()
         except asyncio.CancelledError:
-            self.close()  # it will not be answered, and its client must not wait
+            if not self.lost:  # the worker stops: its client must not wait
+                incoming.answer_error(NotReady("the worker is stopping"))
+            self.close()
             raise
         except Exception:
             log.exception("%s %s failed", incoming.method, incoming.path)
