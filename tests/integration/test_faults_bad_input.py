@@ -16,6 +16,7 @@ from yarl import URL
 from pyworker import PassThroughHandler
 from pyworker.backend import Handler
 from pyworker.testing import answer, by_hand
+from pyworker.wire import dump_auth_header, parse_auth_data
 from pyworker.worker.core.gate import Mode
 from tests.support.raw_client import RawClient, connected
 from tests.support.workers.handlers import Generate, pass_generate, payload
@@ -228,6 +229,18 @@ async def test_a_body_without_a_length_is_refused_when_it_is_too_large(tmp_path:
         assert (await rig.post("/generate", payload("x" * 20_000))).status == 413
         assert (await rig.post("/generate", payload("x" * 5_000))).status == 200
         await rig.settled(served=1)
+
+
+async def test_only_behind_a_checked_proof_a_body_has_no_limit(tmp_path: Path) -> None:
+    handlers = pass_generate(), Generate(route="/authored")
+    async with a_worker(tmp_path, *handlers, mode=Mode.TICKET, settings={"max_body_bytes": 10_000}) as rig:
+        for path, good, bad in (("/generate", 200, 401), ("/authored", 413, 401)):
+            body = json.dumps(payload("x" * 50_000)).encode()
+            for auth, status in ((rig.auth(), good), ({**rig.auth(), "signature": "no"}, bad)):
+                proof = dump_auth_header(parse_auth_data(auth))
+                headers = {"X-Auth-Data": proof, "Content-Type": "application/json"}
+                assert (await rig.send("POST", path, data=body, headers=headers)).status == status
+        assert [len(request.body) for request in rig.model.requests] == [len(body)]
 
 
 @both_kinds
