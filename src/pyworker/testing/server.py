@@ -98,7 +98,11 @@ class FakeServer:
         self._listener = await asyncio.get_running_loop().create_server(handlers, sock=self._socket)
 
     async def stop_listening(self) -> None:
-        """Refuse connections, and cut those there are."""
+        """Refuse connections, and cut those there are. The port is held, so that nobody else gets it."""
+        await self._close()
+        self._socket = _bound(self.port)
+
+    async def _close(self) -> None:
         if self._listener is not None:
             self._listener.close()
         for _, transport in self._transports():
@@ -126,7 +130,7 @@ class FakeServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.stop_listening()
+        await self._close()
 
     def _transports(self) -> Iterator[tuple[RequestHandler, asyncio.Transport]]:
         for handler in self._web.connections if self._web else ():
