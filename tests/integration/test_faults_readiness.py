@@ -152,10 +152,8 @@ async def test_an_error_in_the_log_ends_when_the_health_url_stays_well(tmp_path:
     async with a_worker_with_a_log(tmp_path, healthcheck_url="/health") as rig:
         rig.model.log(LOADED)
         await rig.ready()
-        rig.model.healthy = False
         rig.model.log(BROKEN)
         await rig.engine.reports.where(lambda report: report.error_msg)
-        rig.model.healthy = True
         await rig.ready()
         rig.engine.reports.clear()
         report = await rig.engine.reports.where(lambda report: report.state == "ready")
