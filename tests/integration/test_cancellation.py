@@ -18,6 +18,7 @@ import pytest
 
 from pyworker.backend import Handler
 from pyworker.errors import PyWorkerError
+from pyworker.handlers import PassThroughHandler
 from pyworker.testing import FakeModel, FakeRequest, answer, by_hand, drop_if_reused
 from pyworker.worker.core.gate import Mode
 from pyworker.worker.incoming import Incoming
@@ -49,6 +50,11 @@ async def flooding(request: FakeRequest) -> None:
         await request.send(bytes(65536))
 
 
+def pass_job() -> Handler:
+    """A path with a place in it is read by aiohttp."""
+    return PassThroughHandler("/jobs/{id}")
+
+
 @dataclass(frozen=True)
 class Way:
     """A handler, what the model does, and how the request is sent."""
@@ -65,11 +71,17 @@ WAYS = {
     "stream passed through": Way(pass_stream, "/generate_stream", in_pieces),
     "flood passed through": Way(pass_stream, "/generate_stream", flooding, reads_after_s=0.02),
     "upload passed through": Way(pass_generate, "/generate", answer({"text": "hi"}), proved_by_header=True),
+    "passed through by aiohttp": Way(pass_job, "/jobs/7", answer({"text": "hi"})),
+    "stream passed through by aiohttp": Way(pass_job, "/jobs/7", in_pieces),
+    "upload passed through by aiohttp": Way(pass_job, "/jobs/7", answer({"text": "hi"}), proved_by_header=True),
     "authored": Way(Generate, "/generate", answer({"text": "hi"})),
     "authored upload": Way(Generate, "/generate", answer({"text": "hi"}), proved_by_header=True),
     "authored stream": Way(GenerateStream, "/generate_stream", in_pieces),
     "authored flood": Way(GenerateStream, "/generate_stream", flooding, reads_after_s=0.02),
 }
+
+
+WAITS_FOR_NO_BODY = [WAYS["upload passed through"], WAYS["upload passed through by aiohttp"]]
 
 
 def suspensions() -> Iterator[int]:
@@ -253,17 +265,20 @@ async def test_when_its_session_ends(tmp_path: Path, way: Way, interrupter: Inte
         assert 410 in fates
 
 
-async def test_sessions_that_end_leave_nothing_behind(tmp_path: Path, way: Way, interrupter: Interrupter) -> None:
-    """A session that ends while the body of its request comes in is gone for that request too."""
+async def test_a_session_that_ends_while_a_body_comes_in_is_gone_for_that_request_too(
+    tmp_path: Path, way: Way, interrupter: Interrupter
+) -> None:
     async with a_worker(tmp_path, way.make(), mode=Mode.TICKET) as rig:
         auth = rig.auth()
         session_id = (await rig.post("/session/create", {}, auth=auth)).json()["session_id"]
         async with connected(rig.worker.port) as client:
-            interrupter.next = Interruption(1, Victim(rig, client).end_its_session)
-            status = await fate(client, way, *written(rig, way, auth, session_id))
-        assert status == 410
+            interruption = interrupter.next = Interruption(1, Victim(rig, client).end_its_session)
+            head, body = written(rig, way, auth, session_id)
+            await client.send(head)
+            await until(lambda: interruption.happened, "its body is waited for")
+            assert await fate(client, way, body) == 410
         await nothing_is_left(rig)
-        await rig.settled(**({"cancelled": 1} if way is WAYS["upload passed through"] else {}))  # it waits for no body
+        await rig.settled(**({"cancelled": 1} if way in WAITS_FOR_NO_BODY else {}))
 
 
 # --- the exchange with the model ------------------------------------------------------------------
