@@ -32,7 +32,7 @@ class GateMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now_s = START_S
+        self.now_s = START_S + 10.0
         self.started_s = START_S
         self.gate = self.new_gate()
         self.issued: list[Issued] = []
@@ -80,6 +80,17 @@ class GateMachine(RuleBasedStateMachine):
         else:
             ticket.admissions += 1
             self.admitted.append((ticket, grant))
+
+    @precondition(lambda self: self.admitted)
+    @rule(data=st.data())
+    def come_again(self, data: st.DataObject) -> None:
+        """With a ticket that let somebody in."""
+        ticket, _ = data.draw(st.sampled_from(self.admitted))
+        try:
+            self.gate.check(ticket.auth_data, self.now_s)
+        except TicketOvertaken:
+            return
+        raise AssertionError("a ticket was good twice")
 
     @precondition(lambda self: self.admitted)
     @rule(data=st.data())
