@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import gzip
 import json
+import os
 import tracemalloc
 import zlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from pyworker.testing import by_hand
 from pyworker.worker import intake as intake_module
 from pyworker.worker.core.gate import Mode
+from pyworker.worker.incoming import Incoming
 from pyworker.worker.intake import Intake
 from tests.support.raw_client import RawClient, connected
 from tests.support.workers.handlers import Generate, pass_generate, payload
@@ -358,6 +361,57 @@ async def test_a_bomb_does_not_go_off(
         tracemalloc.stop()
         assert answered.status == 413
         assert most_bytes < 8 * 1024 * 1024
+
+
+@dataclasses.dataclass
+class Sent:
+    """A request whose body is there."""
+
+    data: bytes
+    content_length: int | None = None
+
+    @property
+    def body(self) -> Sent:
+        return self
+
+    def header(self, name: str) -> str | None:
+        return "gzip" if name == "Content-Encoding" else None
+
+    def is_eof(self) -> bool:
+        return True
+
+    def read_nowait(self) -> bytes:
+        return self.data
+
+
+TEXTS: dict[str, Callable[[], bytes]] = {
+    "long": lambda: bytes(40 * 1024 * 1024),
+    "random": lambda: os.urandom(8 * 1024 * 1024),
+    "one step": lambda: b"x" * 256 * 1024,
+    "short": lambda: b"x",
+    "empty": lambda: b"",
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+async def test_a_large_compressed_body_is_taken_step_by_step(name: str) -> None:
+    """Everybody else goes on meanwhile."""
+    text, turns = TEXTS[name](), 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    limits = Intake(max_body_bytes=64 * 1024 * 1024, max_held_bytes=64 * 1024 * 1024)
+    working = asyncio.create_task(others())
+    with limits.hold() as hold:
+        assert await hold.read(cast("Incoming", Sent(gzip.compress(text, 1)))) == text
+    assert limits.held_bytes == 0
+    assert turns >= len(text) // (256 * 1024)
+    working.cancel()
+    await asyncio.wait([working])
 
 
 async def test_bombs_together_stay_within_the_limit_for_all(tmp_path: Path, way: str) -> None:

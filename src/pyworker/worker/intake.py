@@ -19,6 +19,7 @@ __all__ = ["Hold", "Intake"]
 FIRST_BYTES_S = 20.0  # a body may take this long, and longer as far as SLOWEST_BYTES_PER_S have come
 SLOWEST_BYTES_PER_S = 16 * 1024
 RETRY_AFTER_S = 5
+_STEP_BYTES = 256 * 1024
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
@@ -55,7 +56,7 @@ class Hold:
         self._check(request.content_length or 0)
         content = request.body
         if content.is_eof():  # it came with the head: the common case
-            return self._decoded(request, self._taken(content.read_nowait()))
+            return await self._decoded(request, self._taken(content.read_nowait()))
         pieces: list[bytes] = []
         try:
             async with asyncio.timeout(FIRST_BYTES_S) as deadline:
@@ -64,28 +65,34 @@ class Hold:
                     deadline.reschedule(_later(deadline.when(), len(piece) / SLOWEST_BYTES_PER_S))
         except TimeoutError:
             raise SlowBody() from None
-        return self._decoded(request, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        return await self._decoded(request, pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
-    def _decoded(self, request: Incoming, body: bytes) -> bytes:
+    async def _decoded(self, request: Incoming, body: bytes) -> bytes:
         """The server leaves compressed bodies as they are (they may be passed on); an envelope is needed in clear."""
         encoding = (request.header("Content-Encoding") or "identity").lower()
         if encoding == "identity":
             return body
         if encoding not in _WINDOW_BITS:
             raise UnsupportedMedia(f"Content-Encoding {encoding!r} is not known; use gzip, deflate or none")
+        return await self._decompressed(body, encoding)
+
+    async def _decompressed(self, body: bytes, encoding: str) -> bytes:
+        """Step by step: each counts before the next is made, and others go first in between."""
         decompressor = zlib.decompressobj(_WINDOW_BITS[encoding])
-        try:
-            clear = self._taken(decompressor.decompress(body, self._room_bytes() + 1))
-        except zlib.error:
-            raise InvalidJson(f"the body is not {encoding}") from None
+        pieces: list[bytes] = []
+        for at in range(0, len(body), _STEP_BYTES):
+            rest, more = body[at : at + _STEP_BYTES], True
+            while more:
+                try:
+                    pieces.append(self._taken(decompressor.decompress(rest, _STEP_BYTES)))
+                except zlib.error:
+                    raise InvalidJson(f"the body is not {encoding}") from None
+                rest = decompressor.unconsumed_tail
+                more = bool(rest) or len(pieces[-1]) == _STEP_BYTES
+                await asyncio.sleep(0)
         if not decompressor.eof or decompressor.unused_data:
             raise InvalidJson(f"the {encoding} body is cut off, or more follows it")
-        return clear
-
-    def _room_bytes(self) -> int:
-        """How much more may be held."""
-        intake = self._intake
-        return max(0, min(intake.max_body_bytes - self._bytes, intake.max_held_bytes - intake.held_bytes))
+        return b"".join(pieces)
 
     def _taken(self, piece: bytes) -> bytes:
         self._check(len(piece))
