@@ -30,7 +30,7 @@ class ApiPayload(ABC):
     """What one request to the model holds: a dataclass whose fields are the fields of the request's JSON.
 
     A subclass may define ``generate_payload_multipart(self) -> dict | None`` besides; when it gives a dict, the
-    model gets a multipart form instead of JSON (see ``worker.multipart``).
+    model gets a multipart form instead of JSON (see ``worker.model.multipart``).
     """
 
     @classmethod

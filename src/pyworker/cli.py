@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 import typer
 
 if TYPE_CHECKING:
-    from pyworker.engine.addresses import Network
+    from pyworker.engine.core.addresses import Network
     from pyworker.wire import TokenAnswer
 
 __all__ = ["app", "main"]
@@ -101,7 +101,7 @@ def engine(
     import secrets
 
     from pyworker import logs
-    from pyworker.engine.addresses import ANYWHERE
+    from pyworker.engine.core.addresses import ANYWHERE
     from pyworker.engine.serve import EngineConfig, serve
     from pyworker.settings import LogSettings, environment
 

@@ -1,7 +1,7 @@
 """Every exception of pyworker.
 
 The docstring of a class is its message and says what to do about it; ``status`` is the HTTP status it
-answers with. Raise them anywhere below the proxy; ``worker.app`` turns them into a JSON answer.
+answers with. Raise them anywhere below the proxy; ``worker.inbound.app`` turns them into a JSON answer.
 """
 
 from __future__ import annotations

@@ -21,11 +21,11 @@ from pyworker.errors import PyWorkerError
 from pyworker.handlers import PassThroughHandler
 from pyworker.testing import FakeModel, FakeRequest, answer, by_hand, drop_if_reused
 from pyworker.worker.core.gate import Mode
-from pyworker.worker.incoming import Incoming
-from pyworker.worker.model_connection import Body
+from pyworker.worker.inbound.incoming import Incoming
+from pyworker.worker.model.connection import Body
+from pyworker.worker.model.upstream import ModelServer
 from pyworker.worker.proxy import Proxy
 from pyworker.worker.routes import Route
-from pyworker.worker.upstream import ModelServer
 from tests.support.interrupting import Interruption, cancel, cancel_as_it_goes_on
 from tests.support.raw_client import RawClient, connected
 from tests.support.workers.handlers import Generate, GenerateStream, pass_generate, pass_stream, payload

@@ -9,7 +9,7 @@ import pytest
 
 from pyworker.testing import FakeEngine, answer, free_port
 from pyworker.worker.core.gate import Gate
-from pyworker.worker.engine_link import EngineLink
+from pyworker.worker.reporting.engine_link import EngineLink
 
 LOGGER = "pyworker.engine_link"
 

@@ -19,7 +19,7 @@ REPORTS, FINISHED = "/worker_status/", "/delete_requests/"
 
 @pytest.fixture(autouse=True)
 def _give_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyworker.worker.engine_link.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("pyworker.worker.reporting.engine_link.TIMEOUT_S", 0.2)
 
 
 def new_load(reports: Seen[WorkerStatus]) -> float:

@@ -21,7 +21,7 @@ in_every_mode = pytest.mark.parametrize("mode", list(Mode), ids=[mode.value for 
 
 @pytest.fixture(autouse=True)
 def _ask_for_the_key_whenever_it_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyworker.worker.engine_link.KEY_AGAIN_S", 0.0)
+    monkeypatch.setattr("pyworker.worker.reporting.engine_link.KEY_AGAIN_S", 0.0)
 
 
 async def status(rig: Rig, auth: dict[str, Any], **kwargs: Any) -> int:
@@ -263,7 +263,7 @@ async def test_bad_signatures_do_not_make_the_worker_ask_for_the_key_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault 30: at most every ten seconds."""
-    monkeypatch.setattr("pyworker.worker.engine_link.KEY_AGAIN_S", 10.0)
+    monkeypatch.setattr("pyworker.worker.reporting.engine_link.KEY_AGAIN_S", 10.0)
     async with a_worker(tmp_path, mode=Mode.SIGNATURE) as rig:
         for _ in range(20):
             assert await status(rig, {**rig.auth(), "signature": "bm8="}) == 401
@@ -274,7 +274,7 @@ async def test_while_the_key_is_not_known_requests_are_told_to_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault 30: the worker has started all the same, nothing blocks."""
-    monkeypatch.setattr("pyworker.worker.engine_link.TIMEOUT_S", 0.1)
+    monkeypatch.setattr("pyworker.worker.reporting.engine_link.TIMEOUT_S", 0.1)
     async with FakeEngine(mtoken=MTOKEN) as engine:
         engine.on("/pubkey/", by_hand)
         async with a_worker(tmp_path, mode=Mode.SIGNATURE, engine=engine, wait=False) as rig:

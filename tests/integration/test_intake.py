@@ -18,10 +18,10 @@ from typing import Any, cast
 import pytest
 
 from pyworker.testing import by_hand
-from pyworker.worker import intake as intake_module
 from pyworker.worker.core.gate import Mode
-from pyworker.worker.incoming import Incoming
-from pyworker.worker.intake import Intake
+from pyworker.worker.inbound import intake as intake_module
+from pyworker.worker.inbound.incoming import Incoming
+from pyworker.worker.inbound.intake import Intake
 from tests.support.raw_client import RawClient, connected
 from tests.support.workers.handlers import Generate, pass_generate, payload
 from tests.support.workers.rig import Rig, a_worker, until

@@ -14,10 +14,10 @@ import pytest
 
 from pyworker.errors import ModelFailed
 from pyworker.testing import FakeModel, answer, by_hand, drop, stream
-from pyworker.worker.model_connection import HIGH_WATER_BYTES
-from pyworker.worker.model_response import ModelResponse, ResponseAnswer
-from pyworker.worker.model_session import make_session
-from pyworker.worker.upstream import ModelServer
+from pyworker.worker.model.connection import HIGH_WATER_BYTES
+from pyworker.worker.model.response import ModelResponse, ResponseAnswer
+from pyworker.worker.model.session import make_session
+from pyworker.worker.model.upstream import ModelServer
 from tests.support.raw_server import RawConnection, RawServer
 from tests.support.workers.rig import until
 

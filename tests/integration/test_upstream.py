@@ -11,8 +11,8 @@ import pytest
 
 from pyworker.errors import ModelFailed, ModelUnreachable
 from pyworker.testing import FakeModel, FakeRequest, answer, by_hand, drop, drop_if_reused, free_port
-from pyworker.worker.model_connection import HIGH_WATER_BYTES, Answer, Body
-from pyworker.worker.upstream import ModelServer
+from pyworker.worker.model.connection import HIGH_WATER_BYTES, Answer, Body
+from pyworker.worker.model.upstream import ModelServer
 from tests.support.raw_server import RawConnection, RawServer
 from tests.support.workers.rig import until
 
@@ -303,8 +303,8 @@ async def test_what_follows_an_answer_is_not_taken_for_a_part_of_it(surplus: byt
 
 
 async def test_an_idle_connection_is_closed_in_time(model: FakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyworker.worker.upstream.IDLE_S", 0.05)
-    monkeypatch.setattr("pyworker.worker.model_connection.IDLE_S", 0.05)
+    monkeypatch.setattr("pyworker.worker.model.upstream.IDLE_S", 0.05)
+    monkeypatch.setattr("pyworker.worker.model.connection.IDLE_S", 0.05)
     async with calling(model.url) as server:
         await asyncio.gather(ask(server), ask(server))
         assert model.open_connections == 2

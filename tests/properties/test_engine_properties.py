@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pyworker.engine.dispatch import Dispatcher, Moment
-from pyworker.engine.registry import Registry
-from pyworker.engine.routing import choose, expected_wait_s
-from pyworker.engine.signing import LIFE_S, Signer
-from pyworker.engine.workers import MOST, Token, Worker, amount
+from pyworker.engine.core.dispatch import Dispatcher, Moment
+from pyworker.engine.core.registry import Registry
+from pyworker.engine.core.routing import choose, expected_wait_s
+from pyworker.engine.core.signing import LIFE_S, Signer
+from pyworker.engine.core.workers import MOST, Token, Worker, amount
 from pyworker.tickets import TicketKey
 from pyworker.wire import FinishedRequest, RouteAnswer, RouteRequest, WorkerStatus
 from tests.support.engines import rsa_key

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pyworker.worker.log_tail import LogTail
+from pyworker.worker.model.log_tail import LogTail
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n\ufffd"), max_size=20)
 SETTLED_POLLS = 20

@@ -11,7 +11,7 @@ pytest_plugins = ["pytester"]
 BAD_TESTS = """
 import asyncio, os, subprocess, sys
 import pytest
-from pyworker.worker.log_tail import LogTail
+from pyworker.worker.model.log_tail import LogTail
 
 async def hang(): await asyncio.sleep(600)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pyworker.engine.dispatch import FORGET_S, Dispatcher, Moment
-from pyworker.engine.registry import Registry
-from pyworker.engine.signing import LIFE_S, Signer
-from pyworker.engine.workers import IN_THE_AIR_S, Endpoint, Token, Worker
+from pyworker.engine.core.dispatch import FORGET_S, Dispatcher, Moment
+from pyworker.engine.core.registry import Registry
+from pyworker.engine.core.signing import LIFE_S, Signer
+from pyworker.engine.core.workers import IN_THE_AIR_S, Endpoint, Token, Worker
 from pyworker.errors import BadRequest
 from pyworker.tickets import TicketKey, read_ticket
 from pyworker.wire import AuthData, FinishedRequest, RouteAnswer, RouteRequest, WaitingAnswer, WorkerStatus

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pyworker.engine.registry import LATELY_S, LOST_S, SILENT_S, Probe, Registry
-from pyworker.engine.workers import Token, Worker
+from pyworker.engine.core.registry import LATELY_S, LOST_S, SILENT_S, Probe, Registry
+from pyworker.engine.core.workers import Token, Worker
 from pyworker.errors import BadRequest, NotFound, WrongToken
 from pyworker.wire import WorkerStatus
 

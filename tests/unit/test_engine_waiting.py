@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from pyworker.engine.core.workers import Endpoint
 from pyworker.engine.waiting import WaitingRoom
-from pyworker.engine.workers import Endpoint
 from pyworker.wire import RouteAnswer, WaitingAnswer
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pyworker.worker.log_tail import KEPT_LINES, MAX_LINE_BYTES, LogTail, machine_start_s
+from pyworker.worker.model.log_tail import KEPT_LINES, MAX_LINE_BYTES, LogTail, machine_start_s
 
 HOUR_S = 3600.0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyworker.worker.multipart import encode
+from pyworker.worker.model.multipart import encode
 
 Part = tuple[str, str | None, str | None, bytes]
 

@@ -16,10 +16,10 @@ from pyworker.errors import BadPath, HandlerFailed, InvalidJson, PyWorkerError
 from pyworker.handlers import PassThroughHandler
 from pyworker.worker.authored import AuthoredRoute
 from pyworker.worker.core.ledger import Lane
-from pyworker.worker.incoming import Incoming
+from pyworker.worker.inbound.incoming import Incoming
+from pyworker.worker.model.upstream import ModelServer
 from pyworker.worker.pass_through import PassThroughRoute
 from pyworker.worker.routes import Call, Route
-from pyworker.worker.upstream import ModelServer
 from tests.support.workers.handlers import Generate, Prompt, pass_generate, payload
 
 AUTH: dict[str, Any] = {"cost": 30, "endpoint": "e", "reqnum": 5, "url": "http://w", "signature": "s", "request_idx": 7}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pyworker.engine.routing import choose, expected_wait_s
+from pyworker.engine.core.routing import choose, expected_wait_s
 
 
 @dataclass(frozen=True)

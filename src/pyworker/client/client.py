@@ -16,8 +16,8 @@ from pyworker.client.engine_calls import EngineCalls
 from pyworker.client.pursuit import Pursuit
 from pyworker.client.retry import ASK_AGAIN, read_retry_after
 from pyworker.errors import WorkerUnreachable
+from pyworker.net import keep_alive
 from pyworker.wire import AuthData, RouteAnswer, dump
-from pyworker.worker.net import keep_alive
 
 __all__ = ["Client"]
 

@@ -12,11 +12,11 @@ from typing import Final
 
 from aiohttp import web
 
-from pyworker.engine.addresses import host_of
+from pyworker.engine.core.addresses import host_of
+from pyworker.engine.core.keys import owner
+from pyworker.engine.core.workers import Endpoint, Token, Worker
 from pyworker.engine.engine import Engine, epoch_us, moment, utc_now
 from pyworker.engine.http import answer, bearer, key_in, read_body
-from pyworker.engine.keys import owner
-from pyworker.engine.workers import Endpoint, Token, Worker
 from pyworker.errors import BadRequest, NotFound, PyWorkerError, WrongToken
 from pyworker.tickets import SCHEMES, Scheme, TicketKey
 from pyworker.wire import (

@@ -14,16 +14,16 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from pyworker.engine.addresses import ANYWHERE, Network
-from pyworker.engine.certificates import Authority
-from pyworker.engine.dispatch import Dispatcher, Moment
-from pyworker.engine.keys import Keys
+from pyworker.engine.core.addresses import ANYWHERE, Network
+from pyworker.engine.core.certificates import Authority
+from pyworker.engine.core.dispatch import Dispatcher, Moment
+from pyworker.engine.core.keys import Keys
+from pyworker.engine.core.registry import Registry
+from pyworker.engine.core.signing import Signer
+from pyworker.engine.core.workers import Worker
 from pyworker.engine.prober import Prober
 from pyworker.engine.refusals import Refusals
-from pyworker.engine.registry import Registry
-from pyworker.engine.signing import Signer
 from pyworker.engine.waiting import WaitingRoom
-from pyworker.engine.workers import Worker
 
 __all__ = ["Engine", "EngineConfig", "epoch_us", "moment", "utc_now"]
 

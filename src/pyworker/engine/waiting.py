@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Final
 
-from pyworker.engine.workers import Endpoint
+from pyworker.engine.core.workers import Endpoint
 from pyworker.wire import RouteAnswer, WaitingAnswer
 
 __all__ = ["LONGEST_WAIT_S", "WaitingRoom"]

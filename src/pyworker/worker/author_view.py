@@ -8,7 +8,7 @@ from pyworker.author_metrics import ModelMetrics, RequestIndices, RequestMetrics
 from pyworker.worker.books import Books
 from pyworker.worker.core.ledger import Outcome, State
 from pyworker.worker.core.readiness import Readiness
-from pyworker.worker.reporter import Disk, Reporter
+from pyworker.worker.reporting.reporter import Disk, Reporter
 
 __all__ = ["AuthorView"]
 

@@ -24,15 +24,15 @@ from pyworker.errors import (
 )
 from pyworker.fields import MISSING_PARAMETER
 from pyworker.wire import decode_object, dump, parse_envelope
-from pyworker.worker import multipart
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.headers import authored_request_headers
-from pyworker.worker.incoming import AiohttpIncoming, Incoming
-from pyworker.worker.model_connection import RawHeaders
-from pyworker.worker.model_response import ModelResponse, ResponseAnswer
+from pyworker.worker.inbound.incoming import AiohttpIncoming, Incoming
+from pyworker.worker.model import multipart
+from pyworker.worker.model.connection import RawHeaders
+from pyworker.worker.model.response import ModelResponse, ResponseAnswer
+from pyworker.worker.model.upstream import ModelServer
 from pyworker.worker.routes import Call, Probe, ReadBody, Route
-from pyworker.worker.upstream import ModelServer
 
 __all__ = ["AuthoredRoute"]
 

@@ -18,7 +18,7 @@ from pyworker.worker.books import Books
 from pyworker.worker.core.ledger import Outcome
 from pyworker.worker.core.sessions import Session, Sessions
 from pyworker.worker.core.status import Finished
-from pyworker.worker.upstream import ModelServer
+from pyworker.worker.model.upstream import ModelServer
 
 __all__ = ["OpenSessions"]
 

@@ -13,10 +13,10 @@ from pyworker.wire import decode_object, dump, parse_envelope
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.headers import query_without_key, request_headers, rewritten_request_headers
-from pyworker.worker.incoming import Incoming
-from pyworker.worker.model_connection import Body, RawHeaders
+from pyworker.worker.inbound.incoming import Incoming
+from pyworker.worker.model.connection import Body, RawHeaders
+from pyworker.worker.model.upstream import ModelServer
 from pyworker.worker.routes import JSON_HEADERS, Call, Probe, ReadBody, Route, explain_envelope
-from pyworker.worker.upstream import ModelServer
 
 __all__ = ["PassThroughRoute"]
 

@@ -13,8 +13,8 @@ from pyworker.worker.books import Books, Turn
 from pyworker.worker.core.ledger import Outcome
 from pyworker.worker.core.readiness import Readiness
 from pyworker.worker.core.sessions import Session
-from pyworker.worker.entrance import Admission, Entrance
-from pyworker.worker.incoming import Incoming
+from pyworker.worker.inbound.entrance import Admission, Entrance
+from pyworker.worker.inbound.incoming import Incoming
 from pyworker.worker.open_sessions import OpenSessions
 from pyworker.worker.routes import Route
 

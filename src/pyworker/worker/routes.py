@@ -18,8 +18,8 @@ from pyworker.handlers import DEFAULT_WORKLOAD
 from pyworker.wire import AuthData, parse_auth_data
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane, valid_workload
-from pyworker.worker.incoming import Incoming
-from pyworker.worker.model_connection import RawHeaders
+from pyworker.worker.inbound.incoming import Incoming
+from pyworker.worker.model.connection import RawHeaders
 
 __all__ = ["JSON_HEADERS", "Call", "Probe", "ReadBody", "Route", "explain_envelope"]
 

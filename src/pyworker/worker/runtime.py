@@ -30,21 +30,21 @@ from pyworker.worker.core.gate import Gate, Mode
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.core.readiness import Event, Readiness
 from pyworker.worker.core.sessions import Sessions
-from pyworker.worker.engine_link import EngineLink
-from pyworker.worker.entrance import Entrance
-from pyworker.worker.fast_lane import FastRoutes
-from pyworker.worker.health import Health
-from pyworker.worker.incoming import AiohttpIncoming
-from pyworker.worker.inside import Inside
-from pyworker.worker.intake import Intake
-from pyworker.worker.log_tail import LogTail
+from pyworker.worker.inbound.entrance import Entrance
+from pyworker.worker.inbound.fast_lane import FastRoutes
+from pyworker.worker.inbound.incoming import AiohttpIncoming
+from pyworker.worker.inbound.intake import Intake
+from pyworker.worker.model.health import Health
+from pyworker.worker.model.log_tail import LogTail
+from pyworker.worker.model.upstream import ModelServer
 from pyworker.worker.open_sessions import OpenSessions
 from pyworker.worker.pass_through import PassThroughRoute
 from pyworker.worker.proxy import Proxy
-from pyworker.worker.reporter import Disk, Identity, Reporter
+from pyworker.worker.reporting.engine_link import EngineLink
+from pyworker.worker.reporting.inside import Inside
+from pyworker.worker.reporting.reporter import Disk, Identity, Reporter
 from pyworker.worker.routes import Route
 from pyworker.worker.session_api import SessionApi
-from pyworker.worker.upstream import ModelServer
 from pyworker.worker.warm_up import Lifecycle, WarmUp
 from pyworker.worker.watchdog import Watchdog
 

@@ -27,13 +27,13 @@ from pyworker import logs
 from pyworker.backend import Backend
 from pyworker.errors import ConfigurationError, PyWorkerError
 from pyworker.names import refuse_unknown
+from pyworker.net import listen
 from pyworker.settings import LogSettings, WorkerSettings, environment, unknown_variables
 from pyworker.version import __version__
-from pyworker.worker.app import ServerProtocol, SlowStarters, make_app
-from pyworker.worker.fast_lane import FastLane
-from pyworker.worker.log_tail import machine_start_s
-from pyworker.worker.model_session import make_session
-from pyworker.worker.net import listen
+from pyworker.worker.inbound.app import ServerProtocol, SlowStarters, make_app
+from pyworker.worker.inbound.fast_lane import FastLane
+from pyworker.worker.model.log_tail import machine_start_s
+from pyworker.worker.model.session import make_session
 from pyworker.worker.runtime import Runtime, with_authors_words
 
 __all__ = ["EXIT_UPDATE", "RunningWorker", "run_target", "running_worker", "start_server"]

@@ -11,11 +11,11 @@ from aiohttp import web
 from pyworker.errors import AuthenticationFailed, JsonDataException, PyWorkerError, SessionGone, SessionNotFound
 from pyworker.fields import read_fields, read_part
 from pyworker.wire import AuthData, SessionQuery, SessionSpec, decode_object, parse, parse_auth_data
-from pyworker.worker.answers import json_response
 from pyworker.worker.core.readiness import Readiness
 from pyworker.worker.core.sessions import Session
-from pyworker.worker.entrance import Entrance
-from pyworker.worker.incoming import AiohttpIncoming
+from pyworker.worker.inbound.answers import json_response
+from pyworker.worker.inbound.entrance import Entrance
+from pyworker.worker.inbound.incoming import AiohttpIncoming
 from pyworker.worker.open_sessions import as_json
 
 __all__ = ["SessionApi"]

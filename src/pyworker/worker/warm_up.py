@@ -16,8 +16,8 @@ from pyworker.errors import BenchmarkFailed
 from pyworker.worker.benchmark import Benchmark
 from pyworker.worker.books import Books
 from pyworker.worker.core.readiness import ErrorSource, Event, Readiness, State
-from pyworker.worker.health import Health
-from pyworker.worker.log_tail import LogTail
+from pyworker.worker.model.health import Health
+from pyworker.worker.model.log_tail import LogTail
 
 __all__ = ["Lifecycle", "WarmUp"]
 

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from aiohttp import web
 
+from pyworker.net import reset
 from pyworker.worker.headers import answer_headers
-from pyworker.worker.model_connection import Answer
-from pyworker.worker.net import reset
+from pyworker.worker.model.connection import Answer
 
 __all__ = ["AiohttpIncoming", "BodySource", "Incoming"]
 

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from pyworker.engine.registry import Registry
-from pyworker.engine.routing import choose
-from pyworker.engine.signing import LIFE_S, Signer
-from pyworker.engine.workers import MOST, Endpoint, Worker
+from pyworker.engine.core.registry import Registry
+from pyworker.engine.core.routing import choose
+from pyworker.engine.core.signing import LIFE_S, Signer
+from pyworker.engine.core.workers import MOST, Endpoint, Worker
 from pyworker.errors import BadRequest
 from pyworker.wire import AuthData, FinishedRequest, Number, RouteAnswer, RouteRequest, WaitingAnswer, WorkerStatus
 

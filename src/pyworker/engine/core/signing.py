@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pyworker.engine.workers import Token
+from pyworker.engine.core.workers import Token
 from pyworker.tickets import LIFE_S, NONCE_BYTES, issue_ticket, public_key_pem, rsa_message, sign_rsa
 from pyworker.wire import AuthData
 

@@ -11,10 +11,10 @@ from pyworker.errors import AuthenticationFailed
 from pyworker.wire import AuthData, parse_auth_header
 from pyworker.worker.core.gate import OPEN_GRANT, Gate, Grant, Mode
 from pyworker.worker.core.sessions import Session
-from pyworker.worker.engine_link import EngineLink
-from pyworker.worker.incoming import Incoming
-from pyworker.worker.intake import Intake
+from pyworker.worker.inbound.incoming import Incoming
+from pyworker.worker.inbound.intake import Intake
 from pyworker.worker.open_sessions import OpenSessions
+from pyworker.worker.reporting.engine_link import EngineLink
 from pyworker.worker.routes import Call, Route
 
 __all__ = ["Admission", "Entrance"]

@@ -15,7 +15,7 @@ from pyworker.worker.books import Books
 from pyworker.worker.core.readiness import Readiness
 from pyworker.worker.core.sessions import Sessions
 from pyworker.worker.core.status import Tally, TallyBook, on_wire
-from pyworker.worker.engine_link import EngineLink
+from pyworker.worker.reporting.engine_link import EngineLink
 
 __all__ = ["Disk", "Identity", "Reporter"]
 

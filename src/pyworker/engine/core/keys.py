@@ -6,8 +6,8 @@ import base64
 import hashlib
 import hmac
 
-from pyworker.engine.registry import Registry
-from pyworker.engine.workers import Endpoint
+from pyworker.engine.core.registry import Registry
+from pyworker.engine.core.workers import Endpoint
 from pyworker.errors import WrongKey
 
 __all__ = ["Keys", "owner"]

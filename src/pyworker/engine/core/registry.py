@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Final
 
-from pyworker.engine.addresses import ANYWHERE, Network, check_worker_url
-from pyworker.engine.workers import Endpoint, Token, Worker
+from pyworker.engine.core.addresses import ANYWHERE, Network, check_worker_url
+from pyworker.engine.core.workers import Endpoint, Token, Worker
 from pyworker.errors import BadRequest, NotFound, WrongToken
 from pyworker.wire import WorkerStatus
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiohttp
 
 from pyworker.errors import ModelUnreachable
-from pyworker.worker.upstream import ModelServer
+from pyworker.worker.model.upstream import ModelServer
 
 __all__ = ["Health"]
 

@@ -12,15 +12,15 @@ from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
 from pyworker.errors import AuthenticationFailed
-from pyworker.worker import metrics
-from pyworker.worker.answers import json_response
 from pyworker.worker.books import Books
 from pyworker.worker.core.gate import Gate
 from pyworker.worker.core.ledger import Outcome, State
 from pyworker.worker.core.readiness import Readiness
 from pyworker.worker.core.readiness import State as ReadinessState
 from pyworker.worker.core.sessions import Sessions
-from pyworker.worker.engine_link import EngineLink
+from pyworker.worker.inbound.answers import json_response
+from pyworker.worker.reporting import metrics
+from pyworker.worker.reporting.engine_link import EngineLink
 from pyworker.worker.routes import Route
 from pyworker.worker.warm_up import WarmUp
 from pyworker.worker.watchdog import Watchdog

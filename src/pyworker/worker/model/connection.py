@@ -10,7 +10,7 @@ from typing import Self, TypeVar, cast
 import httptools
 
 from pyworker.errors import ModelFailed
-from pyworker.worker.net import keep_alive
+from pyworker.net import keep_alive
 
 __all__ = ["HIGH_WATER_BYTES", "IDLE_S", "Answer", "AnswerT", "Body", "ClosedEarlyError", "Connection", "RawHeaders"]
 

@@ -13,8 +13,8 @@ from aiohttp import web
 from pyworker.api import EndpointHandler
 from pyworker.errors import ConfigurationError, PyWorkerError
 from pyworker.handlers import PassThroughHandler
-from pyworker.worker.answers import json_response, log_refusal
-from pyworker.worker.net import FIRST_REQUEST_S, KEEP_ALIVE_S, LINGER_S
+from pyworker.net import FIRST_REQUEST_S, KEEP_ALIVE_S, LINGER_S
+from pyworker.worker.inbound.answers import json_response, log_refusal
 
 __all__ = ["ServerProtocol", "SlowStarters", "make_app"]
 

@@ -18,10 +18,10 @@ from typing import cast
 import httptools
 
 from pyworker.errors import BadFraming, NotReady, PyWorkerError
+from pyworker.net import FIRST_REQUEST_S, KEEP_ALIVE_S, LINGER_S
 from pyworker.wire import dump
-from pyworker.worker.answers import log_refusal
-from pyworker.worker.fast_request import FastIncoming
-from pyworker.worker.net import FIRST_REQUEST_S, KEEP_ALIVE_S, LINGER_S
+from pyworker.worker.inbound.answers import log_refusal
+from pyworker.worker.inbound.fast_request import FastIncoming
 from pyworker.worker.proxy import Proxy
 from pyworker.worker.routes import Route
 

@@ -19,7 +19,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.helpers import TimerNoop
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from pyworker.worker.model_connection import Answer, Connection
+from pyworker.worker.model.connection import Answer, Connection
 
 __all__ = ["ModelResponse", "ResponseAnswer"]
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import yarl
 
 from pyworker.errors import ModelFailed, ModelUnreachable
-from pyworker.worker.model_connection import IDLE_S, Answer, AnswerT, Body, ClosedEarlyError, Connection, RawHeaders
+from pyworker.worker.model.connection import IDLE_S, Answer, AnswerT, Body, ClosedEarlyError, Connection, RawHeaders
 
 __all__ = ["CONNECT_TIMEOUT_S", "ModelServer"]
 

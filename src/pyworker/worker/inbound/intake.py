@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from pyworker.errors import BodyTooLarge, InvalidJson, SlowBody, UnsupportedMedia
-from pyworker.worker.incoming import Incoming
+from pyworker.worker.inbound.incoming import Incoming
 
 __all__ = ["Hold", "Intake"]
 

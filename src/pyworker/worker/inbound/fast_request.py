@@ -13,8 +13,8 @@ from typing import Protocol
 from pyworker.errors import PyWorkerError
 from pyworker.wire import dump
 from pyworker.worker.headers import raw_answer_headers
-from pyworker.worker.incoming import Incoming
-from pyworker.worker.model_connection import HIGH_WATER_BYTES, Answer
+from pyworker.worker.inbound.incoming import Incoming
+from pyworker.worker.model.connection import HIGH_WATER_BYTES, Answer
 
 __all__ = ["FastIncoming"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import aiohttp
 import yarl
 
-from pyworker.worker.model_connection import IDLE_S
-from pyworker.worker.net import keep_alive
-from pyworker.worker.upstream import CONNECT_TIMEOUT_S
+from pyworker.net import keep_alive
+from pyworker.worker.model.connection import IDLE_S
+from pyworker.worker.model.upstream import CONNECT_TIMEOUT_S
 
 __all__ = ["make_session"]
 

@@ -1,0 +1,105 @@
+"""What an endpoint and a workergroup are told: their parameters, with the defaults and meanings of the wire, section 6.
+
+Pure. A parameter that is out of its range is named, with the range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from pyworker.errors import JsonDataException
+from pyworker.fields import read_fields
+
+__all__ = ["EndpointParameters", "GroupParameters", "Launch", "Resources", "checked"]
+
+
+class EndpointParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an endpoint scales and queues. Loads are in workload/s, times in s."""
+
+    min_load: float = 1.0  # must always be servable by active workers; 0 allows none
+    target_util: float = 0.9  # anticipated load / active capacity
+    cold_mult: float = 3.0  # total capacity, active and cold, as a multiple of the active target
+    min_cold_load: float = 0.0  # floor for the total capacity
+    cold_workers: int = 5  # at least so many with the model loaded, active or cold
+    max_workers: int = 16  # hard limit, active and cold
+    max_queue_time: float = 30.0  # a worker with a longer expected wait gets no more requests
+    target_queue_time: float = 10.0  # above this workers are added fast
+    inactivity_timeout: float | None = None  # without requests for so long: may go to zero; negative: never
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one worker takes of a machine."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_gb: float = 0.0
+    custom: dict[str, float] = {}
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The processes of one worker, as argument lists (never a shell's), and what they find in their environment.
+
+    In every text these stand for what a provider chose at this start: ``{model_port}``, ``{worker_port}``,
+    ``{model_log}``, ``{folder}`` (the worker's own), ``{python}``.
+    """
+
+    worker: tuple[str, ...]
+    model: tuple[str, ...] | None = None
+    environment: dict[str, str] = {}
+    working_directory: str = ""  # of the engine, when empty
+    resources: Resources = Resources()
+
+
+class GroupParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A workergroup: workers made alike, by one provider.
+
+    Without a ``launch`` (provider ``external``) its workers join with a token and are not started.
+    """
+
+    name: str = "default"
+    provider: str = "external"
+    launch: Launch | None = None
+    max_workers: int | None = None  # None: the endpoint's limit alone
+    test_workers: int = 3  # made first, to learn what one can do
+    signature_scheme: int | None = None  # None: tickets
+
+
+_FROM_0: Final = (0.0, math.inf, "a number, 0 or more")
+_ABOVE_0: Final = (math.nextafter(0.0, 1.0), math.inf, "a number above 0")
+_RANGES: Final[Mapping[str, tuple[float, float, str]]] = {
+    "min_load": _FROM_0,
+    "target_util": (math.nextafter(0.0, 1.0), 1.0, "above 0 and at most 1"),
+    "cold_mult": (1.0, math.inf, "1 or more"),
+    "min_cold_load": _FROM_0,
+    "cold_workers": (0, 10_000, "from 0 to 10000"),
+    "max_workers": (0, 10_000, "from 0 to 10000"),
+    "max_queue_time": _ABOVE_0,
+    "target_queue_time": _ABOVE_0,
+    "test_workers": (1, 10_000, "from 1 to 10000"),
+}
+
+
+def checked(parameters: EndpointParameters, changes: Mapping[str, Any]) -> EndpointParameters:
+    """The parameters with these changes; ``null`` changes nothing, what is no parameter is ignored.
+
+    Raises JsonDataException ``{name: what it must be}`` with all that is wrong.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    changed = msgspec.structs.replace(parameters, **read_fields(given, EndpointParameters))
+    problems = {
+        name: f"must be {words}"
+        for name, (low, high, words) in _RANGES.items()
+        if not _within(changed, name, low, high)
+    }
+    if problems:
+        raise JsonDataException(problems)
+    return changed
+
+
+def _within(parameters: msgspec.Struct, name: str, low: float, high: float) -> bool:
+    value = getattr(parameters, name, low)
+    return value is None or (low <= value <= high and math.isfinite(value))
