@@ -68,7 +68,7 @@ class GroupView:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One endpoint at ``now_s``. What is held is in the arrivals too: they are what clients asked for, served or not."""
+    """One endpoint at ``now_s``. What is held counts in the arrivals too: clients asked for it."""
 
     now_s: float
     parameters: EndpointParameters
