@@ -188,6 +188,8 @@ class WaitingAnswer(msgspec.Struct, kw_only=True, rename={"request_uuid": "__req
     endpoint: str
     status: str | dict[str, int] = ""  # in words, or how many workers are in which state
     benchmarking: int = 0  # how many of those in MODEL_LOADING have their model loaded and measure what it can do
+    position: int = 0  # ours: in the line of those who wait, the first being 1
+    estimate_s: float | None = None  # ours: until its turn comes; null while no worker's capacity is known
     request_idx: int = 0
     request_uuid: str = ""
 
@@ -238,7 +240,10 @@ class WorkerInfo(msgspec.Struct, kw_only=True):
     reqs_working: int
     disk_usage: float  # GB
     loaded_at: float  # epoch s, 0.0 until ready
-    started_at: float  # epoch s
+    started_at: float  # epoch s, 0.0 until its first report
+    workergroup_id: int = 0
+    version: int = 1  # ours: of its group's launch
+    error_msg: str = ""  # ours: why it is not ready
 
 
 class TokenRequest(msgspec.Struct):

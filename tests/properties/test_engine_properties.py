@@ -13,10 +13,10 @@ from pyworker.engine.core.dispatch import Dispatcher, Moment
 from pyworker.engine.core.registry import Registry
 from pyworker.engine.core.routing import choose, expected_wait_s
 from pyworker.engine.core.signing import LIFE_S, Signer
-from pyworker.engine.core.workers import MOST, Token, Worker, amount
+from pyworker.engine.core.workers import MOST, Worker, amount
 from pyworker.tickets import TicketKey
 from pyworker.wire import FinishedRequest, RouteAnswer, RouteRequest, WorkerStatus
-from tests.support.engines import rsa_key
+from tests.support.fleets import a_group, a_worker, an_endpoint, numbers, rsa_key
 
 ANY_NUMBER = st.none() | st.floats() | st.integers(-(10**30), 10**30)
 HONEST = st.floats(0, 1e6)
@@ -51,10 +51,11 @@ class Fleet(RuleBasedStateMachine):
         super().__init__()
         self.now_s = 0.0
         self.registry = Registry()
-        self.endpoint = self.registry.add_endpoint("default")
-        self.dispatcher = Dispatcher(self.registry, Signer(rsa_key(), bytes), first_idx=1)
+        self.endpoint = an_endpoint(self.registry)
+        self.dispatcher = Dispatcher(self.registry, Signer({1: rsa_key()}, bytes), numbers())
+        group = a_group(self.registry, self.endpoint)
         for number in (1, 2, 3):
-            self.registry.add_token(f"m{number}", Token(self.endpoint, TicketKey(f"k{number}", b"s" * 32)))
+            a_worker(self.registry, group, f"m{number}", ticket_key=TicketKey(f"k{number}", b"s" * 32))
         self.tickets: dict[int, tuple[RouteAnswer, float]] = {}
         self.free: set[int] = set()  # requests that were reported rejected or failed
         self.waiting: set[int] = set()
@@ -91,7 +92,7 @@ class Fleet(RuleBasedStateMachine):
     def _hear(self, number: int, **fields: Any) -> None:
         url = f"http://127.0.0.1:300{number}"
         status = WorkerStatus(id=number, mtoken=f"m{number}", url=url, state="ready", **fields)
-        self.dispatcher.report(self.registry.identify(status, self.now_s, 0), status, self.now_s)
+        self.dispatcher.report(self.registry.identify(status, self.now_s), status, self.now_s)
 
     @rule(cost=st.floats(0, 1e6), idx=st.integers(0, 50))
     def ask(self, cost: float, idx: int) -> None:
@@ -139,14 +140,17 @@ class Fleet(RuleBasedStateMachine):
     @rule(time_s=st.floats(0, 20))
     def pass_time(self, time_s: float) -> None:
         self.now_s += time_s
-        self.registry.forget_the_air(self.now_s)
+        for worker in self._workers():
+            worker.forget_the_air(self.now_s)
         self.dispatcher.forget(self.now_s)
 
     @invariant()
     def numbers_are_meaningful(self) -> None:
         for worker in self._workers():
             info = worker.info(self.now_s, 1e9 + self.now_s)
-            numbers = [getattr(info, name) for name in info.__struct_fields__ if name not in {"status", "url"}]
+            numbers = [
+                getattr(info, name) for name in info.__struct_fields__ if name not in {"status", "url", "error_msg"}
+            ]
             assert all(math.isfinite(number) and number >= 0 for number in numbers), info
             assert not math.isnan(expected_wait_s(worker))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import itertools
 import time
 from collections.abc import AsyncIterator
@@ -11,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pyworker.engine.app import running_engine
 from pyworker.engine.engine import EngineConfig
@@ -19,14 +17,9 @@ from pyworker.errors import AuthenticationFailed
 from pyworker.testing import Behaviour, FakeRequest, FakeServer
 from pyworker.tickets import TicketKey, load_public_key, read_ticket, rsa_message, verify_rsa
 from pyworker.wire import AuthData, TokenAnswer, parse, parse_auth_data
+from tests.support.fleets import rsa_key
 
 API_KEY = "account-key"
-
-
-@functools.cache
-def rsa_key() -> rsa.RSAPrivateKey:
-    """Made once a process: it takes up to a second."""
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 class EngineUnderTest:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from pyworker.engine.core.dispatch import FORGET_S, Dispatcher, Moment
+from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.core.registry import Registry
 from pyworker.engine.core.signing import LIFE_S, Signer
-from pyworker.engine.core.workers import IN_THE_AIR_S, Endpoint, Token, Worker
+from pyworker.engine.core.workers import IN_THE_AIR_S, Worker
 from pyworker.errors import BadRequest
 from pyworker.tickets import TicketKey, read_ticket
 from pyworker.wire import AuthData, FinishedRequest, RouteAnswer, RouteRequest, WaitingAnswer, WorkerStatus
-from tests.support.engines import rsa_key
+from tests.support.fleets import a_group, a_worker, an_endpoint, nonces, numbers, rsa_key
 
 KEY = TicketKey("k1", b"s" * 32)
 
@@ -29,23 +29,23 @@ class Book:
     epoch_s: float = 1_700_000_000.0
 
     def __post_init__(self) -> None:
-        nonces = (number.to_bytes(16) for number in itertools.count(1))
-        self.endpoint: Endpoint = self.registry.add_endpoint("default")
-        self.dispatcher = Dispatcher(self.registry, Signer(rsa_key(), lambda _: next(nonces)), first_idx=7)
+        self.endpoint: Endpoint = an_endpoint(self.registry)
+        self.group: Group = a_group(self.registry, self.endpoint)
+        self.dispatcher = Dispatcher(self.registry, Signer({1: rsa_key()}, nonces()), numbers(7))
 
     def pass_time(self, time_s: float) -> None:
         self.now_s += time_s
         self.epoch_s += time_s
 
     def join(self, worker_id: int = 1, **report: Any) -> Worker:
-        self.registry.add_token(f"m{worker_id}", Token(self.endpoint, KEY))
+        a_worker(self.registry, self.group, f"m{worker_id}", ticket_key=KEY, reqnum=1_000)
         return self.report(worker_id, **report)
 
     def report(self, worker_id: int = 1, **fields: Any) -> Worker:
         url = f"http://127.0.0.1:{3000 + worker_id}"
         said = {"state": "ready", "max_perf": 100.0, "cur_load": 0.0, "url": url, **fields}
         status = WorkerStatus(id=worker_id, mtoken=f"m{worker_id}", **said)
-        worker = self.registry.identify(status, self.now_s, 1_000)
+        worker = self.registry.identify(status, self.now_s)
         self.dispatcher.report(worker, status, self.now_s)
         return worker
 
@@ -155,7 +155,7 @@ def test_what_never_arrives_is_not_counted_for_ever(book: Book) -> None:
     worker = book.join()
     book.sent(cost=5000)
     book.pass_time(IN_THE_AIR_S)
-    book.registry.forget_the_air(book.now_s)
+    worker.forget_the_air(book.now_s)
     assert worker.load == 0.0
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from pyworker.engine.core.registry import LATELY_S, LOST_S, SILENT_S, Probe, Registry
-from pyworker.engine.core.workers import Token, Worker
+from pyworker.engine.core.registry import LATELY_S, Registry
+from pyworker.engine.core.silence import LOST_S, SILENT_S, Probe, lose_silent, probed, to_probe
+from pyworker.engine.core.workers import Worker
 from pyworker.errors import BadRequest, NotFound, WrongToken
 from pyworker.wire import WorkerStatus
+from tests.support.fleets import a_group, a_worker, an_endpoint
 
 URL = "http://127.0.0.1:3000"
 
@@ -20,12 +22,19 @@ class Reports:
 
     def __init__(self) -> None:
         self.registry = Registry()
-        self.endpoint = self.registry.add_endpoint("default")
-        self.registry.add_token("secret", Token(self.endpoint))
+        self.endpoint = an_endpoint(self.registry)
+        self.group = a_group(self.registry, self.endpoint)
+        a_worker(self.registry, self.group)
+
+    def to_probe(self, now_s: float) -> list[Worker]:
+        return to_probe(self.registry.all_workers, now_s)
+
+    def lose_silent(self, now_s: float) -> list[Worker]:
+        return lose_silent(self.registry.all_workers, now_s)
 
     def hear(self, now_s: float = 0.0, **fields: Any) -> Worker:
         status = WorkerStatus(**{"id": 1, "mtoken": "secret", "url": URL, "state": "ready", **fields})
-        worker = self.registry.identify(status, now_s, 0)
+        worker = self.registry.identify(status, now_s)
         worker.report(status, {}, now_s)
         return worker
 
@@ -65,11 +74,11 @@ def test_a_start_script_that_failed_reports_without_an_address_and_the_address_m
 
 
 def test_a_url_that_is_known_beforehand_binds_too(reports: Reports) -> None:
-    reports.registry.add_token("bound", Token(reports.endpoint, url="http://10.0.0.1:3000"))
+    a_worker(reports.registry, reports.group, "bound", url="http://10.0.0.1:3000")
     with pytest.raises(WrongToken):
         reports.hear(mtoken="bound")
     with pytest.raises(BadRequest):
-        reports.registry.add_token("elsewhere", Token(reports.endpoint, url="ftp://10.0.0.1"))
+        a_worker(reports.registry, reports.group, "elsewhere", url="ftp://10.0.0.1")
 
 
 def test_the_mtoken_itself_is_not_kept(reports: Reports) -> None:
@@ -79,7 +88,7 @@ def test_the_mtoken_itself_is_not_kept(reports: Reports) -> None:
 def test_endpoints_have_names_that_are_used_once(reports: Reports) -> None:
     for name in ("", "default"):
         with pytest.raises(BadRequest):
-            reports.registry.add_endpoint(name)
+            an_endpoint(reports.registry, name)
     with pytest.raises(BadRequest, match="there is default"):
         reports.registry.endpoint("nope")
     with pytest.raises(NotFound):
@@ -90,7 +99,7 @@ def test_endpoints_have_names_that_are_used_once(reports: Reports) -> None:
 
 
 def test_two_workers_that_report_with_one_id_are_told_of_once(reports: Reports) -> None:
-    reports.registry.add_token("other", Token(reports.endpoint))
+    a_worker(reports.registry, reports.group, "other")
     first = reports.hear()
     second = reports.hear(mtoken="other", url="http://127.0.0.1:3001")
     assert reports.registry.namesake(second) is None  # the first may have been stopped
@@ -100,7 +109,7 @@ def test_two_workers_that_report_with_one_id_are_told_of_once(reports: Reports) 
 
 
 def test_a_worker_that_starts_anew_with_another_token_is_no_second_one(reports: Reports) -> None:
-    reports.registry.add_token("other", Token(reports.endpoint))
+    a_worker(reports.registry, reports.group, "other")
     first = reports.hear()
     reports.hear(mtoken="other")
     assert reports.registry.namesake(first) is None
@@ -111,47 +120,48 @@ def test_a_worker_that_starts_anew_with_another_token_is_no_second_one(reports: 
 
 def test_a_worker_of_ours_is_probed_after_three_missing_reports_and_gone_when_the_probe_fails(reports: Reports) -> None:
     worker = reports.hear(now_s=0.0)
-    assert reports.registry.to_probe(SILENT_S - 0.1) == []
-    assert reports.registry.to_probe(SILENT_S) == [worker]
-    assert reports.registry.probed(worker, Probe.SILENT, SILENT_S)
+    assert reports.to_probe(SILENT_S - 0.1) == []
+    assert reports.to_probe(SILENT_S) == [worker]
+    assert probed(worker, Probe.SILENT, SILENT_S)
     assert reports.registry.workers(reports.endpoint) == []
     assert not worker.is_ready
 
 
 def test_a_silent_worker_that_answers_stays_and_is_probed_once_a_second(reports: Reports) -> None:
     worker = reports.hear(now_s=0.0)
-    assert reports.registry.to_probe(SILENT_S) == [worker]
-    assert not reports.registry.probed(worker, Probe.ANSWERED, SILENT_S)
-    assert reports.registry.to_probe(SILENT_S + 0.5) == []
-    assert reports.registry.to_probe(SILENT_S + 1.0) == [worker]
+    assert reports.to_probe(SILENT_S) == [worker]
+    assert not probed(worker, Probe.ANSWERED, SILENT_S)
+    assert reports.to_probe(SILENT_S + 0.5) == []
+    assert reports.to_probe(SILENT_S + 1.0) == [worker]
 
 
 def test_a_worker_of_others_may_be_silent_for_longer(reports: Reports) -> None:
     worker = reports.hear(now_s=0.0, state=None, loadtime=1.0)
-    assert reports.registry.to_probe(LOST_S) == []
-    assert reports.registry.lose_silent(LOST_S - 0.1) == []
+    assert reports.to_probe(LOST_S) == []
+    assert reports.lose_silent(LOST_S - 0.1) == []
     assert worker.is_ready
-    assert reports.registry.lose_silent(LOST_S) == [worker]
-    assert reports.registry.lose_silent(LOST_S + 1) == []
+    assert reports.lose_silent(LOST_S) == [worker]
+    assert reports.lose_silent(LOST_S + 1) == []
     assert reports.registry.state_counts(reports.endpoint) == {}
 
 
 def test_a_worker_that_reports_again_during_the_probe_stays_unless_it_refuses_connections(reports: Reports) -> None:
     worker = reports.hear(now_s=0.0)
-    reports.registry.to_probe(SILENT_S)
+    reports.to_probe(SILENT_S)
     reports.hear(now_s=SILENT_S + 0.5)
-    assert not reports.registry.probed(worker, Probe.SILENT, SILENT_S + 1)
-    assert reports.registry.probed(worker, Probe.REFUSED, SILENT_S + 1)
+    assert not probed(worker, Probe.SILENT, SILENT_S + 1)
+    assert probed(worker, Probe.REFUSED, SILENT_S + 1)
 
 
 def test_a_worker_that_comes_back_is_there_again_and_its_number_goes_on(reports: Reports) -> None:
     worker = reports.hear(now_s=0.0)
-    reqnum = worker.send(1, 100.0, 0.0)
-    reports.registry.lose_silent(LOST_S)
+    worker.send(1, 100.0, 0.0)
+    reqnum = worker.next_reqnum()
+    reports.lose_silent(LOST_S)
     assert worker.load == 0.0
     assert reports.hear(now_s=LOST_S + 1) is worker
     assert worker.is_ready
-    assert worker.send(2, 100.0, LOST_S + 1) == reqnum + 1
+    assert worker.next_reqnum() == reqnum + 1
 
 
 @pytest.mark.parametrize(
@@ -184,7 +194,7 @@ def test_a_plain_address_is_taken(reports: Reports, url: str) -> None:
 
 def test_an_address_outside_the_allowed_networks_is_refused() -> None:
     registry = Registry([ip_network("10.0.0.0/8")])
-    registry.add_token("secret", Token(registry.add_endpoint("default")))
+    a_worker(registry, a_group(registry, an_endpoint(registry)))
     with pytest.raises(BadRequest, match="none of the networks"):
-        registry.identify(WorkerStatus(id=1, mtoken="secret", url=URL), 0.0, 0)
-    assert registry.identify(WorkerStatus(id=1, mtoken="secret", url="http://10.9.8.7:1"), 0.0, 0)
+        registry.identify(WorkerStatus(id=1, mtoken="secret", url=URL), 0.0)
+    assert registry.identify(WorkerStatus(id=1, mtoken="secret", url="http://10.9.8.7:1"), 0.0)

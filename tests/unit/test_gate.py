@@ -15,7 +15,7 @@ from pyworker.tickets import LIFE_S, Scheme, TicketKey, issue_ticket, rsa_messag
 from pyworker.wire import AuthData
 from pyworker.worker.core import gate as gate_module
 from pyworker.worker.core.gate import LEEWAY_S, Gate, Grant, Mode
-from tests.support.engines import rsa_key
+from tests.support.fleets import rsa_key
 
 URL = "http://10.0.0.1:3000"
 STARTED_S = 1_000_000.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pyworker.engine.core.routing import choose, expected_wait_s
+from pyworker.engine.core.routing import MANY, choose, expected_wait_s
 
 
 @dataclass(frozen=True)
@@ -54,3 +54,17 @@ def test_a_worker_without_meaningful_numbers_does_not_keep_the_others_from_being
     honest = Seen(load=10)
     assert choose([lie, honest], max_wait_s=30) is honest
     assert choose([honest, lie], max_wait_s=30) is honest
+
+
+# --- many workers ---
+
+
+def test_of_many_workers_the_better_of_two_taken_by_chance_is_chosen() -> None:
+    workers = [Seen(load=number) for number in range(MANY + 1)]
+    draws = iter([40, 20])
+    assert choose(workers, max_wait_s=30, below=lambda _: next(draws)) is workers[20]
+
+
+def test_of_many_workers_all_are_looked_at_when_the_two_are_full() -> None:
+    workers = [Seen(load=9000), *(Seen(load=8000) for _ in range(MANY)), Seen(load=5)]
+    assert choose(workers, max_wait_s=30, below=lambda _: 0) is workers[-1]

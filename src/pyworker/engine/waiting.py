@@ -1,58 +1,53 @@
-"""Calls of ``/route/`` that are held until a worker is free: first come, first served."""
+"""Calls of ``/route/`` that are held until a worker is free. Whose turn it is the line knows (``core/line.py``)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Final
-
-from pyworker.engine.core.workers import Endpoint
-from pyworker.wire import RouteAnswer, WaitingAnswer
 
 __all__ = ["LONGEST_WAIT_S", "WaitingRoom"]
 
-LONGEST_WAIT_S: Final = 60.0
-
-_Held = tuple[int, "asyncio.Future[RouteAnswer | None]"]
+LONGEST_WAIT_S: Final = 600.0
 
 
 class WaitingRoom:
-    """A line for each endpoint. ``poll(request_idx)`` asks whether a request's turn has come."""
+    """Who is held here, by ``request_idx``."""
 
-    def __init__(self, poll: Callable[[int], RouteAnswer | WaitingAnswer | None]) -> None:
-        self._poll = poll
-        self._lines: defaultdict[Endpoint, deque[_Held]] = defaultdict(deque)
+    def __init__(self) -> None:
+        self._held: dict[int, asyncio.Future[None]] = {}
         self._closed = False
 
-    async def hold(self, endpoint: Endpoint, request_idx: int, wait_s: float) -> RouteAnswer | None:
-        """The answer once a worker is free; None when none was within ``wait_s``. Leaving it early is fine."""
+    def __len__(self) -> int:
+        return len(self._held)
+
+    async def hold(self, request_idx: int, wait_s: float) -> None:
+        """Until the request has a worker, or for ``wait_s``. Leaving it early is fine.
+
+        The same request held twice: the first call is let go.
+        """
         if self._closed or wait_s <= 0:
-            return None
-        turn: asyncio.Future[RouteAnswer | None] = asyncio.get_running_loop().create_future()
-        self._lines[endpoint].append((request_idx, turn))
+            return
+        self.wake([request_idx])
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._held[request_idx] = turn
         try:
             async with asyncio.timeout(min(wait_s, LONGEST_WAIT_S)):
-                return await turn
+                await turn
         except TimeoutError:
-            return None
+            return
+        finally:
+            if self._held.get(request_idx) is turn:
+                del self._held[request_idx]
 
-    def serve(self, endpoint: Endpoint) -> None:
-        """Something changed: answer from the front of the line for as long as there are workers."""
-        line = self._lines[endpoint]
-        while line:
-            request_idx, turn = line[0]
-            if not turn.done():
-                answer = self._poll(request_idx)
-                if isinstance(answer, WaitingAnswer):
-                    return
-                turn.set_result(answer)
-            line.popleft()
+    def wake(self, request_idxs: Iterable[int]) -> None:
+        """These have a worker, or need not wait any more."""
+        for request_idx in request_idxs:
+            turn = self._held.get(request_idx)
+            if turn is not None and not turn.done():
+                turn.set_result(None)
 
     def close(self) -> None:
         """Let everybody go, now and later."""
         self._closed = True
-        for line in self._lines.values():
-            for _, turn in line:
-                if not turn.done():
-                    turn.set_result(None)
+        self.wake(list(self._held))

@@ -1,24 +1,29 @@
 """Which request goes where, and what is known of the requests so far. Pure.
 
-    (new) ──> WAITING ──> SENT ──> reported, and forgotten after a while
-                 ^          │
-                 └──────────┘  asked again, and the ticket has expired, the worker rejected or failed it, or is lost
+    (new) ──> WAITING (in the line) ──> SENT ──> reported, and forgotten after a while
+                 ^                       │
+                 └───────────────────────┘  asked again, and the ticket has expired, the worker rejected or failed it,
+                                            or is lost: to the front of the line
 
 A known ``request_idx`` is a poll or a retry of the same request: it adds no load and gets the answer it had, until
-that can be of no use any more. ``now_s`` is the engine's monotonic clock, ``epoch_s`` what tickets are stamped with.
+that can be of no use any more. Nobody overtakes: whoever asks stands in line, and ``place`` serves the line from its
+front. ``now_s`` is the engine's monotonic clock, ``epoch_s`` what tickets are stamped with.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from pyworker.engine.core.endpoints import Endpoint
+from pyworker.engine.core.line import Line
+from pyworker.engine.core.numbers import Numbers
 from pyworker.engine.core.registry import Registry
 from pyworker.engine.core.routing import choose
 from pyworker.engine.core.signing import LIFE_S, Signer
-from pyworker.engine.core.workers import MOST, Endpoint, Worker
+from pyworker.engine.core.workers import IN_THE_AIR_S, MOST, Worker
 from pyworker.errors import BadRequest
 from pyworker.wire import AuthData, FinishedRequest, Number, RouteAnswer, RouteRequest, WaitingAnswer, WorkerStatus
 
@@ -37,10 +42,12 @@ class Moment(NamedTuple):
 
 @dataclass(slots=True)
 class _Sent:
+    """A place at a worker; the ticket for it is made when the client fetches it."""
+
     worker: Worker
-    life: int  # the worker's, when it was sent
-    answer: RouteAnswer
+    epoch: int  # the worker's, when it was sent
     expires_s: float
+    answer: RouteAnswer | None = None
     arrived: bool = False
     failed: bool = False
 
@@ -56,28 +63,64 @@ class _Request:
 
 
 class Dispatcher:
-    """``first_idx`` is above every ``request_idx`` that was ever given."""
+    """``numbers`` are what requests are numbered with; ``below(n)`` is a random whole number from 0 to n - 1."""
 
-    def __init__(self, registry: Registry, signer: Signer, *, first_idx: int) -> None:
+    def __init__(
+        self, registry: Registry, signer: Signer, numbers: Numbers, *, below: Callable[[int], int] | None = None
+    ) -> None:
         self._registry = registry
         self._signer = signer
-        self._next_idx = first_idx
+        self._numbers = numbers
+        self._below = below
         self._requests: OrderedDict[int, _Request] = OrderedDict()
+        self._lines: dict[Endpoint, Line] = {}
         self._suspects: list[Worker] = []
+        self._placed: list[int] = []
+
+    # --- asked by clients ---
 
     def route(self, owner: str, endpoint: Endpoint, query: RouteRequest, moment: Moment) -> RouteAnswer | WaitingAnswer:
         """Answer ``/route/``; ``owner`` names the key that asks. Raises BadRequest for a cost that is none."""
         if not 0 <= query.cost <= MOST:
             raise BadRequest(f"cost must be a number from 0 to {MOST:g}")
         request = self._known(owner, endpoint, query.request_idx)
-        if request is None and len(self._requests) >= MOST_REQUESTS:
-            return self._waiting(endpoint, 0, moment.now_s)
-        return self._answer(request or self._new(owner, endpoint, query.cost, moment.now_s), moment)
+        if request is None:
+            if len(self._requests) >= MOST_REQUESTS or not self._numbers.left:
+                return self._waiting(endpoint, 0, moment.now_s)
+            request = self._new(owner, endpoint, query.cost, moment.now_s)
+        return self._answer(request, moment)
+
+    def hold(self, request_idx: int, now_s: float, *, held: bool) -> None:
+        """A call that waits for this request stays open, or no longer does."""
+        request = self._requests.get(request_idx)
+        if request is not None:
+            self._line(request.endpoint).hold(request_idx, now_s, held=held)
 
     def poll(self, request_idx: int, moment: Moment) -> RouteAnswer | WaitingAnswer | None:
-        """The same for a request that waits here; None when it was forgotten."""
+        """The answer for a request that is held here; None when it was forgotten."""
         request = self._requests.get(request_idx)
         return None if request is None else self._answer(request, moment)
+
+    def place(self, endpoint: Endpoint, moment: Moment) -> None:
+        """Send the first in line, for as long as there are workers for them."""
+        line = self._line(endpoint)
+        while (idx := line.first(moment.now_s)) is not None:
+            request = self._requests.get(idx)
+            if request is not None:
+                worker = self._choose(endpoint)
+                if worker is None:
+                    break
+                worker.send(idx, float(request.cost), moment.now_s)
+                request.sent = _Sent(worker, worker.epoch, moment.now_s + IN_THE_AIR_S)
+                self._placed.append(idx)
+            line.leave(idx)
+
+    def take_placed(self) -> list[int]:
+        """Requests that have come out of the line since this was last asked; those that are held can be answered."""
+        placed, self._placed = self._placed, []
+        return placed
+
+    # --- told by workers ---
 
     def report(self, worker: Worker, status: WorkerStatus, now_s: float) -> None:
         """Take in a worker's status."""
@@ -92,6 +135,8 @@ class Dispatcher:
                 sent.failed = not finished.success
                 worker.finished(finished)
 
+    # --- as time passes ---
+
     def take_suspects(self) -> list[Worker]:
         """Workers whose clients came back with a good ticket in hand: did they refuse the connection?"""
         suspects, self._suspects = self._suspects, []
@@ -100,27 +145,58 @@ class Dispatcher:
     def forget(self, now_s: float) -> None:
         """Forget requests of which nothing was heard for FORGET_S."""
         while self._requests and now_s - next(iter(self._requests.values())).seen_s >= FORGET_S:
-            self._requests.popitem(last=False)
+            request = next(iter(self._requests.values()))
+            if request.sent is None and request.idx in (line := self._line(request.endpoint)):
+                if line.is_held(request.idx):  # it is still here
+                    self._touch(request, now_s)
+                    continue
+                line.leave(request.idx)
+            del self._requests[request.idx]
+
+    def forget_endpoint(self, endpoint: Endpoint) -> list[int]:
+        """It is gone. Returns the requests that waited for it."""
+        gone = [request.idx for request in self._requests.values() if request.endpoint is endpoint]
+        for idx in gone:
+            del self._requests[idx]
+        self._lines.pop(endpoint, None)
+        return gone
+
+    def waiting(self, endpoint: Endpoint) -> tuple[int, float]:
+        """How many requests wait, and their workload as it will be counted."""
+        line = self._line(endpoint)
+        return len(line), line.claimed * endpoint.counted_per_claimed
 
     # --- one request ---
 
     def _answer(self, request: _Request, moment: Moment) -> RouteAnswer | WaitingAnswer:
         self._touch(request, moment.now_s)
-        if request.sent is not None and not _is_void(request.sent, moment.now_s):
-            self._suspects.append(request.sent.worker)
-            return request.sent.answer
-        ready = [worker for worker in self._registry.workers(request.endpoint) if worker.is_ready]
-        worker = choose(ready, max_wait_s=request.endpoint.max_queue_time_s)
-        if worker is None:
-            return self._waiting(request.endpoint, request.idx, moment.now_s)
-        answer = self._send(request, worker, moment)
-        request.sent = _Sent(worker, worker.life, answer, moment.now_s + LIFE_S)
-        return answer
+        sent, line = request.sent, self._line(request.endpoint)
+        if sent is None or _is_void(sent, moment.now_s):
+            line.join(request.idx, float(request.cost), moment.now_s, at_front=sent is not None)
+            request.sent = None
+            self.place(request.endpoint, moment)
+            sent = request.sent
+            if sent is None:
+                return self._waiting(request.endpoint, request.idx, moment.now_s)
+        if sent.answer is not None:
+            self._suspects.append(sent.worker)
+            return sent.answer
+        sent.answer, sent.expires_s = self._ticket(request, sent.worker, moment), moment.now_s + LIFE_S
+        return sent.answer
 
-    def _send(self, request: _Request, worker: Worker, moment: Moment) -> RouteAnswer:
-        reqnum = worker.send(request.idx, request.cost, moment.now_s)
-        claims = AuthData(request.cost, request.endpoint.name, reqnum, worker.url, "", request.idx)
-        signed = self._signer.sign(worker.token, claims, moment.epoch_s)
+    def _choose(self, endpoint: Endpoint) -> Worker | None:
+        """Workers with the newest version of their group come first, while an update is rolled out."""
+        ready, max_wait_s = self._registry.ready(endpoint), endpoint.max_queue_time_s
+        if any(group.before is not None for group in self._registry.groups(endpoint)):
+            updated = [worker for worker in ready if worker.version == worker.group.version]
+            worker = choose(updated, max_wait_s=max_wait_s, below=self._below)
+            if worker is not None:
+                return worker
+        return choose(ready, max_wait_s=max_wait_s, below=self._below)
+
+    def _ticket(self, request: _Request, worker: Worker, moment: Moment) -> RouteAnswer:
+        claims = AuthData(request.cost, request.endpoint.name, worker.next_reqnum(), worker.url, "", request.idx)
+        signed = self._signer.sign(worker, claims, moment.epoch_s)
         return RouteAnswer(
             endpoint=signed.endpoint,
             url=signed.url,
@@ -133,24 +209,43 @@ class Dispatcher:
 
     def _waiting(self, endpoint: Endpoint, request_idx: int, now_s: float) -> WaitingAnswer:
         counts = dict(self._registry.state_counts(endpoint))
+        position = self._line(endpoint).position(request_idx)
         return WaitingAnswer(
             endpoint=endpoint.name,
             status=counts or self._registry.why_no_worker(endpoint, now_s),
             benchmarking=sum(worker.benchmarks for worker in self._registry.workers(endpoint)),
             request_idx=request_idx,
             request_uuid=self._signer.request_uuid(),
+            position=position,
+            estimate_s=self._estimate_s(endpoint, position),
         )
 
+    def _estimate_s(self, endpoint: Endpoint, position: int) -> float | None:
+        """Until the work ahead is down to what ready workers may have in line; None while there is no capacity."""
+        ready = self._registry.ready(endpoint)
+        capacity_per_s = sum(worker.capacity_per_s for worker in ready)
+        if capacity_per_s <= 0:
+            return None
+        count, claimed = self.waiting(endpoint)
+        ahead = sum(worker.load for worker in ready) + (claimed * position / count if count else 0.0)
+        return max(0.0, round(ahead / capacity_per_s - endpoint.max_queue_time_s, 1))
+
     # --- the book ---
+
+    def _line(self, endpoint: Endpoint) -> Line:
+        line = self._lines.get(endpoint)
+        if line is None:
+            line = self._lines[endpoint] = Line()
+        return line
 
     def _known(self, owner: str, endpoint: Endpoint, request_idx: int | None) -> _Request | None:
         request = self._requests.get(request_idx or 0)
         return request if request and request.owner == owner and request.endpoint is endpoint else None
 
     def _new(self, owner: str, endpoint: Endpoint, cost: Number, now_s: float) -> _Request:
-        request = _Request(self._next_idx, owner, endpoint, cost, now_s)
-        self._next_idx += 1
+        request = _Request(self._numbers.take(), owner, endpoint, cost, now_s)
         self._requests[request.idx] = request
+        endpoint.demand.add(float(cost), now_s)
         return request
 
     def _touch(self, request: _Request, now_s: float) -> None:
@@ -168,14 +263,15 @@ class Dispatcher:
             sent = self._sent_to(worker, request_idx)
             if sent is not None:
                 sent.arrived = True
-                claims[request_idx] = float(sent.answer.cost)
-                self._touch(self._requests[request_idx], now_s)
+                request = self._requests[request_idx]
+                claims[request_idx] = float(request.cost)
+                self._touch(request, now_s)
         return claims
 
 
 def _is_void(sent: _Sent, now_s: float) -> bool:
     """Whether its ticket can be of no use any more: it expired, or the worker rejected, failed or lost the request."""
     worker = sent.worker
-    if sent.failed or now_s >= sent.expires_s or worker.life != sent.life:
+    if sent.failed or now_s >= sent.expires_s or worker.epoch != sent.epoch:
         return True
     return not sent.arrived and not worker.is_ready

@@ -1,43 +1,62 @@
-"""Who may ask: the account's API key opens everything, an endpoint's own key only that endpoint's ``/route/``. Pure."""
+"""Who may ask: an account key opens everything, an endpoint's own key only that endpoint. Pure."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import hmac
+from collections.abc import Iterable
 
+from pyworker.engine.core.endpoints import Endpoint
 from pyworker.engine.core.registry import Registry
-from pyworker.engine.core.workers import Endpoint
 from pyworker.errors import WrongKey
 
-__all__ = ["Keys", "owner"]
+__all__ = ["Keys", "key_digest", "owner"]
+
+
+def key_digest(key: str) -> bytes:
+    """What is kept of an account key. A quick hash is enough: the keys are random, there is nothing to guess."""
+    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
 
 
 def owner(key: str | None) -> str:
     """A name for whoever asks with this key, which does not give it away."""
-    return hashlib.sha256((key or "").encode(errors="surrogatepass")).hexdigest()
+    return key_digest(key or "").hex()
 
 
 class Keys:
     """``secret`` is the engine's: an endpoint's key is derived from it, so that it need not be stored to be shown."""
 
-    def __init__(self, account_key: str, secret: bytes) -> None:
-        self._account_key = account_key
+    def __init__(self, account_digests: Iterable[bytes], secret: bytes) -> None:
+        self._accounts = set(account_digests)
         self._secret = secret
 
+    def allow(self, digest: bytes) -> None:
+        """An account key opens from now on."""
+        self._accounts.add(digest)
+
+    def revoke(self, digest: bytes) -> None:
+        """It opens nothing any more."""
+        self._accounts.discard(digest)
+
     def endpoint_key(self, endpoint: Endpoint) -> str:
-        """The key that opens this endpoint."""
-        mac = hmac.digest(self._secret, f"endpoint-key:{endpoint.id}".encode(), "sha256")
+        """The key that opens this endpoint; another one for each generation."""
+        message = f"endpoint-key:{endpoint.id}:{endpoint.generation}".encode()
+        mac = hmac.digest(self._secret, message, "sha256")
         return f"ek-{endpoint.id}-" + base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
+    def opens_account(self, key: str | None) -> bool:
+        """Whether this is an account key. Looked up by its digest, so time tells nothing of it."""
+        return key is not None and key_digest(key) in self._accounts
+
     def require_account(self, key: str | None) -> None:
-        """Raises WrongKey unless this is the account's key."""
-        if not _same(key, self._account_key):
+        """Raises WrongKey unless this is an account key."""
+        if not self.opens_account(key):
             raise WrongKey()
 
     def endpoint_of(self, key: str | None, name: str, registry: Registry) -> Endpoint:
         """The endpoint of that name, when the key opens it. Raises WrongKey; BadRequest when there is none."""
-        if _same(key, self._account_key):
+        if self.opens_account(key):
             return registry.endpoint(name)
         for endpoint in registry.endpoints:
             if endpoint.name == name and _same(key, self.endpoint_key(endpoint)):

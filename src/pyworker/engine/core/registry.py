@@ -1,6 +1,6 @@
-"""Who is there: endpoints, the tokens that were issued, and the workers that reported with them. Pure.
+"""Who is there: endpoints, their workergroups, and the workers that may report with the tokens they were given. Pure.
 
-Times in s on the engine's monotonic clock; ``epoch_us`` where a number starts that must not go back at a restart.
+Times in s on the engine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -8,29 +8,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from pyworker.engine.core.addresses import ANYWHERE, Network, check_worker_url
-from pyworker.engine.core.workers import Endpoint, Token, Worker
+from pyworker.engine.core.endpoints import Endpoint, Group
+from pyworker.engine.core.workers import Worker
 from pyworker.errors import BadRequest, NotFound, WrongToken
 from pyworker.wire import WorkerStatus
 
-__all__ = ["Probe", "Registry"]
+__all__ = ["Registry", "token_digest"]
 
-SILENT_S: Final = 3.0  # ours report every second: after three missing reports they are probed
-LOST_S: Final = 25.0  # any worker that said nothing for so long is gone
-PROBE_EVERY_S: Final = 1.0
 LATELY_S: Final = 60.0
-
-
-class Probe(Enum):
-    """What came of calling a worker."""
-
-    ANSWERED = "answered"
-    REFUSED = "refused"
-    SILENT = "silent"
 
 
 class Registry:
@@ -39,26 +28,46 @@ class Registry:
     def __init__(self, networks: Sequence[Network] = ANYWHERE) -> None:
         self._networks = networks
         self._endpoints: dict[str, Endpoint] = {}
-        self._tokens: dict[bytes, Token] = {}
-        self._workers: dict[Token, Worker] = {}
-        self._newest: dict[tuple[int, int], Worker] = {}  # by endpoint and id
+        self._groups: dict[int, Group] = {}
+        self._workers: dict[int, Worker] = {}
+        self._by_token: dict[bytes, Worker] = {}
+        self._members: dict[Endpoint, dict[int, Worker]] = {}
+        self._ready: dict[Endpoint, list[Worker]] = {}
+        self._newest: dict[tuple[int, int], Worker] = {}  # by endpoint and reported id
         self._shared_ids: set[tuple[int, int]] = set()
         self._stranger_s = -math.inf  # when somebody last reported with an unknown token
 
     # --- endpoints ---
 
-    def add_endpoint(self, name: str, *, max_queue_time_s: float = 30.0) -> Endpoint:
+    def add_endpoint(self, endpoint: Endpoint) -> Endpoint:
         """A new endpoint. Raises BadRequest when the name is empty or taken."""
-        if not name or name in self._endpoints:
-            raise BadRequest(f"an endpoint's name is not empty and used once, not {name!r}")
-        endpoint = Endpoint(len(self._endpoints) + 1, name, max_queue_time_s)
-        self._endpoints[name] = endpoint
+        if not endpoint.name or endpoint.name in self._endpoints:
+            raise BadRequest(f"an endpoint's name is not empty and used once, not {endpoint.name!r}")
+        self._endpoints[endpoint.name] = endpoint
+        self._members[endpoint] = {}
         return endpoint
 
+    def rename(self, endpoint: Endpoint, name: str) -> None:
+        """Raises BadRequest when the name is empty or taken."""
+        if name == endpoint.name:
+            return
+        if not name or name in self._endpoints:
+            raise BadRequest(f"an endpoint's name is not empty and used once, not {name!r}")
+        self._endpoints = {name if one is endpoint else one.name: one for one in self._endpoints.values()}
+        endpoint.name = name
+
+    def remove_endpoint(self, endpoint: Endpoint) -> None:
+        """With its groups; its workers must have been removed."""
+        for group in self.groups(endpoint):
+            del self._groups[group.id]
+        del self._endpoints[endpoint.name]
+        self._members.pop(endpoint)
+        self._ready.pop(endpoint, None)
+
     @property
-    def endpoints(self) -> Iterator[Endpoint]:
+    def endpoints(self) -> list[Endpoint]:
         """All of them, oldest first."""
-        return iter(self._endpoints.values())
+        return list(self._endpoints.values())
 
     def endpoint(self, name: str) -> Endpoint:
         """By name. Raises BadRequest naming those that exist."""
@@ -68,58 +77,110 @@ class Registry:
 
     def endpoint_by_id(self, endpoint_id: int) -> Endpoint:
         """By number. Raises NotFound."""
-        for endpoint in self.endpoints:
+        for endpoint in self._endpoints.values():
             if endpoint.id == endpoint_id:
                 return endpoint
         raise NotFound(f"there is no endpoint with the id {endpoint_id}")
 
-    # --- tokens ---
+    # --- workergroups ---
 
-    def add_token(self, mtoken: str, token: Token) -> None:
-        """Know an mtoken from now on; only its digest is kept. Raises BadRequest when its url is not allowed."""
-        if token.url is not None:
-            check_worker_url(token.url, self._networks)
-        self._tokens[_digest(mtoken)] = token
+    def add_group(self, group: Group) -> Group:
+        """A new workergroup. Raises BadRequest when its endpoint has one of that name."""
+        name = group.parameters.name
+        if any(other.parameters.name == name for other in self.groups(group.endpoint)):
+            raise BadRequest(f"the endpoint {group.endpoint.name!r} has a workergroup {name!r} already")
+        self._groups[group.id] = group
+        return group
 
-    def token(self, mtoken: str, worker_id: int) -> Token:
-        """What this mtoken stands for. Raises WrongToken when it is unknown or belongs to another id."""
-        token = self._tokens.get(_digest(mtoken))
-        if token is None:
-            raise WrongToken()
-        if token.id not in {None, worker_id}:
-            raise WrongToken(f"this mtoken belongs to the worker with the id {token.id}, not {worker_id}")
-        return token
+    def remove_group(self, group: Group) -> None:
+        """Its workers must have been removed."""
+        del self._groups[group.id]
+
+    def groups(self, endpoint: Endpoint | None = None) -> list[Group]:
+        """Those of an endpoint, or all; oldest first."""
+        return [group for group in self._groups.values() if endpoint is None or group.endpoint is endpoint]
+
+    def group(self, group_id: int) -> Group:
+        """By number. Raises NotFound."""
+        if group_id not in self._groups:
+            raise NotFound(f"there is no workergroup with the id {group_id}")
+        return self._groups[group_id]
 
     # --- workers ---
 
-    def workers(self, endpoint: Endpoint) -> list[Worker]:
-        """Those of an endpoint that are not gone."""
-        return [worker for worker in self._workers.values() if worker.endpoint is endpoint and not worker.gone]
-
-    def worker(self, mtoken: str, worker_id: int) -> Worker:
-        """Who reported with this token. Raises WrongToken when nobody did."""
-        worker = self._workers.get(self.token(mtoken, worker_id))
-        if worker is None:
-            raise WrongToken("no worker has reported with this mtoken yet")
+    def add_worker(self, worker: Worker, digest: bytes) -> Worker:
+        """A worker that may report with the token of this digest. Raises BadRequest when its url is not allowed."""
+        if worker.url:
+            check_worker_url(worker.url, self._networks)
+        self._by_token[digest] = worker
+        self._workers[worker.number] = self._members[worker.endpoint][worker.number] = worker
+        worker.endpoint.stirred = True
         return worker
 
-    def identify(self, status: WorkerStatus, now_s: float, epoch_us: int) -> Worker:
+    def remove_worker(self, worker: Worker) -> None:
+        """Its token opens nothing from now on."""
+        worker.lose()
+        self._by_token = {digest: other for digest, other in self._by_token.items() if other is not worker}
+        self._workers.pop(worker.number, None)
+        self._members[worker.endpoint].pop(worker.number, None)
+        self._newest = {place: other for place, other in self._newest.items() if other is not worker}
+
+    @property
+    def all_workers(self) -> Iterable[Worker]:
+        """Every worker, those included that have not reported yet."""
+        return self._workers.values()
+
+    def members(self, where: Endpoint | Group) -> list[Worker]:
+        """Every worker of an endpoint or a group."""
+        if isinstance(where, Endpoint):
+            return list(self._members[where].values())
+        return [worker for worker in self._members[where.endpoint].values() if worker.group is where]
+
+    def workers(self, where: Endpoint | Group) -> list[Worker]:
+        """Those that there is something to say of: started here, or heard of and not gone."""
+        return [worker for worker in self.members(where) if worker.is_listed]
+
+    def ready(self, endpoint: Endpoint) -> Sequence[Worker]:
+        """Those that take requests. Looked up anew only after something changed."""
+        if endpoint.stirred or endpoint not in self._ready:
+            self._ready[endpoint] = [worker for worker in self._members[endpoint].values() if worker.is_ready]
+            endpoint.stirred = False
+        return self._ready[endpoint]
+
+    def worker_by_id(self, worker_id: int) -> Worker:
+        """By the number that is shown for it. Raises NotFound."""
+        for worker in self._workers.values():
+            if worker.id == worker_id and worker.is_listed:
+                return worker
+        raise NotFound(f"there is no worker with the id {worker_id}")
+
+    def worker_of(self, mtoken: str, worker_id: int) -> Worker:
+        """Whose mtoken this is. Raises WrongToken when it is unknown or belongs to another id."""
+        worker = self._by_token.get(token_digest(mtoken))
+        if worker is None:
+            raise WrongToken()
+        if worker.reported_id not in {None, worker_id}:
+            raise WrongToken(f"this mtoken belongs to the worker with the id {worker.reported_id}, not {worker_id}")
+        return worker
+
+    def identify(self, status: WorkerStatus, now_s: float) -> Worker:
         """Who sends this report; its first one binds the token. Raises WrongToken, or BadRequest for a wrong url."""
-        if _digest(status.mtoken) not in self._tokens:
+        try:
+            worker = self.worker_of(status.mtoken, status.id)
+        except WrongToken:
             self._stranger_s = now_s
-        token = self.token(status.mtoken, status.id)
-        if status.url and token.url is None:
+            raise
+        if status.url and not worker.url:
             check_worker_url(status.url, self._networks)
-            token.url = status.url
-        elif status.url and status.url != token.url:
-            raise WrongToken(f"this mtoken belongs to the worker at {token.url}; issue another with its own")
-        token.id = status.id
-        worker = self._workers.get(token)
-        if worker is None:
-            worker = self._workers[token] = Worker(token, status.id, epoch_us, now_s, now_s)
-            self._newest[token.endpoint.id, status.id] = worker
-        worker.url = token.url or ""
+            worker.url = status.url
+        elif status.url and status.url != worker.url:
+            raise WrongToken(f"this mtoken belongs to the worker at {worker.url}; issue another with its own")
+        if worker.reported_id is None:
+            worker.reported_id = status.id
+            self._newest[worker.endpoint.id, status.id] = worker
         return worker
+
+    # --- what is said of them ---
 
     def state_counts(self, endpoint: Endpoint) -> Mapping[str, int]:
         """How many workers are in which state."""
@@ -139,50 +200,16 @@ class Registry:
 
     def why_no_worker(self, endpoint: Endpoint, now_s: float) -> str:
         """For those who wait at an endpoint without workers. A refused report does not say where it belonged."""
+        if endpoint.stopped:
+            return "the endpoint is stopped: its owner has to set endpoint_state to active"
         if now_s - self._stranger_s >= LATELY_S:
             return "no worker has reported yet"
         return (
-            "reports were refused for an unknown token (was the engine restarted?): start workers with new tokens, "
+            "reports were refused for an unknown token: start workers with new tokens, "
             f"from `pyworker worker token -e {endpoint.name}`"
         )
 
-    # --- silence ---
 
-    def to_probe(self, now_s: float) -> list[Worker]:
-        """Workers of ours that missed three reports, each at most once a second: call them."""
-        return [
-            worker
-            for worker in self._workers.values()
-            if worker.ours and now_s - worker.heard_s >= SILENT_S and self.may_probe(worker, now_s)
-        ]
-
-    def may_probe(self, worker: Worker, now_s: float) -> bool:
-        """Whether it is time to call a worker. When it is, the call is taken as made."""
-        if worker.gone or not worker.url or now_s - worker.probed_s < PROBE_EVERY_S:
-            return False
-        worker.probed_s = now_s
-        return True
-
-    def probed(self, worker: Worker, probe: Probe, now_s: float) -> bool:
-        """Take in what came of a call. True when the worker is gone now: it refused, or is ours and silent."""
-        silent = worker.ours and now_s - worker.heard_s >= SILENT_S
-        if worker.gone or not (probe is Probe.REFUSED or (silent and probe is Probe.SILENT)):
-            return False
-        worker.lose()
-        return True
-
-    def lose_silent(self, now_s: float) -> list[Worker]:
-        """Workers not heard of for LOST_S; they are gone now, until they report again."""
-        lost = [worker for worker in self._workers.values() if not worker.gone and now_s - worker.heard_s >= LOST_S]
-        for worker in lost:
-            worker.lose()
-        return lost
-
-    def forget_the_air(self, now_s: float) -> None:
-        """Count no longer what was sent long ago and never reported."""
-        for worker in self._workers.values():
-            worker.forget_the_air(now_s)
-
-
-def _digest(mtoken: str) -> bytes:
+def token_digest(mtoken: str) -> bytes:
+    """What is kept of an mtoken."""
     return hashlib.sha256(mtoken.encode(errors="surrogatepass")).digest()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pyworker.engine.core.workers import Token
+from pyworker.engine.core.workers import Worker
 from pyworker.tickets import LIFE_S, NONCE_BYTES, issue_ticket, public_key_pem, rsa_message, sign_rsa
 from pyworker.wire import AuthData
 
@@ -16,27 +16,39 @@ __all__ = ["LIFE_S", "Signer"]
 
 
 class Signer:
-    """Signs with one RSA key and with workers' ticket keys. ``random_bytes(n)`` must be unpredictable."""
+    """Signs with RSA keys, by generation, and with workers' ticket keys. ``random_bytes(n)`` must be unpredictable.
 
-    def __init__(self, key: rsa.RSAPrivateKey, random_bytes: Callable[[int], bytes]) -> None:
-        self.public_key_pem = public_key_pem(key)
-        self._key = key
+    The newest generation is what ``/pubkey/`` hands out. A worker that has fetched an older one is signed for with
+    that, until it starts again: workers in the field fetch the key once.
+    """
+
+    def __init__(self, keys: Mapping[int, rsa.RSAPrivateKey], random_bytes: Callable[[int], bytes]) -> None:
         self._random_bytes = random_bytes
-        self._url_signatures: dict[str, str] = {}
+        self._url_signatures: dict[tuple[int, str], str] = {}
+        self.use(keys)
 
-    def sign(self, token: Token, claims: AuthData, epoch_s: float) -> AuthData:
+    def use(self, keys: Mapping[int, rsa.RSAPrivateKey]) -> None:
+        """These keys from now on."""
+        self._keys = dict(keys)
+        self.generation = max(keys)
+        self.public_key_pem = public_key_pem(keys[self.generation])
+        self._url_signatures.clear()
+
+    def sign(self, worker: Worker, claims: AuthData, epoch_s: float) -> AuthData:
         """The claims with their signature."""
-        return dataclasses.replace(claims, signature=self._signature(token, claims, epoch_s))
+        return dataclasses.replace(claims, signature=self._signature(worker, claims, epoch_s))
 
     def request_uuid(self) -> str:
         """A name for one answer."""
         return str(uuid.UUID(bytes=self._random_bytes(16), version=4))
 
-    def _signature(self, token: Token, claims: AuthData, epoch_s: float) -> str:
-        if token.ticket_key is not None:
-            return issue_ticket(token.ticket_key, claims, now_s=epoch_s, nonce=self._random_bytes(NONCE_BYTES))
-        if token.signature_scheme != 4:
-            return sign_rsa(self._key, rsa_message(token.signature_scheme, claims))
-        if claims.url not in self._url_signatures:  # the address alone is signed: once is enough
-            self._url_signatures[claims.url] = sign_rsa(self._key, rsa_message(4, claims))
-        return self._url_signatures[claims.url]
+    def _signature(self, worker: Worker, claims: AuthData, epoch_s: float) -> str:
+        if worker.ticket_key is not None:
+            return issue_ticket(worker.ticket_key, claims, now_s=epoch_s, nonce=self._random_bytes(NONCE_BYTES))
+        generation = worker.rsa_generation if worker.rsa_generation in self._keys else self.generation
+        if worker.signature_scheme != 4:
+            return sign_rsa(self._keys[generation], rsa_message(worker.signature_scheme, claims))
+        known = (generation, claims.url)
+        if known not in self._url_signatures:  # the address alone is signed: once is enough
+            self._url_signatures[known] = sign_rsa(self._keys[generation], rsa_message(4, claims))
+        return self._url_signatures[known]

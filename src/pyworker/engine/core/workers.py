@@ -1,7 +1,12 @@
-"""One worker as the engine knows it: what it last reported, and what was sent to it since. Pure.
+"""One worker as the engine knows it: what its provider does with it, what it last reported, what was sent to it. Pure.
 
-A worker's numbers are its own claim. What is not a finite number of 0 or more is taken as not given, so that no report
-can make an expected wait meaningless. ``now_s`` is the engine's monotonic clock.
+    (provider)  CREATING ──> RUNNING ──> STOPPING ──> STOPPED ──> STARTING ──> RUNNING
+                             RUNNING ──> FAILED (ended by itself)    any ──> DESTROYING
+    (external)  RUNNING, for as long as it reports
+
+While it is RUNNING, what it reports is its state. A worker's numbers are its own claim: what is not a finite number
+of 0 or more is taken as not given, so that no report can make an expected wait meaningless. ``now_s`` is the engine's
+monotonic clock.
 """
 
 from __future__ import annotations
@@ -10,19 +15,20 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Final
 
+from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.tickets import Scheme, TicketKey
 from pyworker.wire import FinishedRequest, WorkerInfo, WorkerStatus
 
-__all__ = ["Endpoint", "Token", "Worker", "amount"]
+__all__ = ["Life", "Worker", "amount"]
 
 IN_THE_AIR_S: Final = 10.0  # what was not reported by then never arrived, or has come and gone
 MOST: Final = 1e12  # of any workload, so that sums stay finite
+STEADY_S: Final = 60.0  # ready for so long, its failures before that are forgotten
 _ROLLING = 0.1
 _RELIABILITY = 0.05
-_RATIO = 0.2
-_RATIO_LOW, _RATIO_HIGH = 0.01, 100.0
 
 # The words of our workers (worker.core.readiness) as states of the wire, section 6.
 _STATES: Final[Mapping[str, str]] = {
@@ -35,55 +41,54 @@ _STATES: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(slots=True, eq=False)
-class Endpoint:
-    """Workers that serve the same model under one name.
+class Life(Enum):
+    """What a provider does with a worker; the value is its state on the wire, where that does not depend on reports."""
 
-    ``counted_per_claimed`` is how much workload its workers count for each unit that clients claim as ``cost``.
-    """
-
-    id: int
-    name: str
-    max_queue_time_s: float = 30.0
-    counted_per_claimed: float = 1.0
-
-    def learn_ratio(self, counted: float, claimed: float) -> None:
-        """Take in what a worker counted for requests for which clients claimed so much."""
-        if claimed > 0 and counted > 0:
-            sample = min(max(counted / claimed, _RATIO_LOW), _RATIO_HIGH)
-            self.counted_per_claimed += _RATIO * (sample - self.counted_per_claimed)
+    CREATING = "CREATING"
+    STARTING = "STARTING"
+    RUNNING = "LOADING"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+    UPDATING = "UPDATE_REBOOTING"  # drains or is stopped; will be started with its group's newest launch
+    UPDATE_STARTING = "UPDATE_STARTING"
+    FAILED = "ERROR"
+    DESTROYING = "DESTROYING"
 
 
-@dataclass(slots=True, eq=False)
-class Token:
-    """What an mtoken stands for: an endpoint, and from the first report on one ``id`` and one ``url``.
-
-    With a ``ticket_key`` the worker gets tickets, without one RSA signatures of ``signature_scheme``.
-    """
-
-    endpoint: Endpoint
-    ticket_key: TicketKey | None = None
-    signature_scheme: Scheme = 4
-    id: int | None = None
-    url: str | None = None
+_LOADS: Final = {Life.RUNNING, Life.STARTING, Life.CREATING, Life.UPDATE_STARTING}  # where reports count
 
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """See the module. ``life`` changes when what was sent to it before is lost; loads are in the worker's unit."""
+    """See the module. ``epoch`` changes when what was sent to it before is lost; loads are in the worker's unit.
 
-    token: Token
-    id: int
-    reqnum: int  # the last one given
-    started_s: float
-    heard_s: float
+    ``number`` is the engine's, never given twice; ``id`` is what it reports, None until then. With a ``ticket_key`` it
+    gets tickets, without one RSA signatures of ``signature_scheme`` by the key of the ``rsa_generation``.
+    """
+
+    number: int
+    group: Group
+    ticket_key: TicketKey | None = None
+    signature_scheme: Scheme = 4
+    rsa_generation: int = 0
+    reported_id: int | None = None
     url: str = ""
+    version: int = 1
+    created_epoch_s: float = 0.0
+    life: Life = Life.RUNNING
+    since_s: float = 0.0  # when it came to its phase
+    started_s: float = 0.0
+    heard_s: float = -math.inf
     ours: bool = False
-    gone: bool = False
-    life: int = 0
-    state: str = "PENDING"  # nothing heard yet, or not any more
+    gone: bool = True  # nothing heard, or not any more; nobody is sent there
+    epoch: int = 0
+    reported: str = ""  # the state that it reports; empty until then
+    error: str = ""
     benchmarks: bool = False  # what a worker of ours in MODEL_LOADING may be doing
     loaded_s: float | None = None
+    was_ready: bool = False
+    failures: int = 0  # in a row
+    reqnum: int = 0  # the last one given
     capacity_per_s: float = 0.0
     counted_load: float = 0.0
     rolling_load: float = 0.0
@@ -101,30 +106,73 @@ class Worker:
     )
     _air_cost: float = 0.0
 
+    # --- what it is ---
+
+    @property
+    def id(self) -> int:
+        """Its number for others: what it reports, or the engine's."""
+        return self.number if self.reported_id is None else self.reported_id
+
     @property
     def endpoint(self) -> Endpoint:
         """Whose requests it serves."""
-        return self.token.endpoint
+        return self.group.endpoint
+
+    @property
+    def is_external(self) -> bool:
+        """Whether nobody here starts and stops it."""
+        return self.group.parameters.launch is None
+
+    @property
+    def state(self) -> str:
+        """Its state on the wire."""
+        if self.life not in _LOADS:
+            return self.life.value
+        if self.reported and not self.gone:
+            return self.reported
+        return "PENDING" if self.is_external else self.life.value
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether there is something to show: a token that nobody has reported with is no worker yet."""
+        return not (self.is_external and self.gone)
 
     @property
     def is_ready(self) -> bool:
         """Whether it takes requests."""
-        return self.state == "IDLE" and bool(self.url) and not self.gone
+        return self.reported == "IDLE" and not self.gone and bool(self.url) and self.life in _LOADS
 
     @property
     def load(self) -> float:
         """Workload in flight: what it counted, and the claims of what was sent and it has not reported yet."""
-        return self.counted_load + max(0.0, self._air_cost) * self.endpoint.counted_per_claimed
+        if self._air_cost <= 0.0:
+            return self.counted_load
+        return self.counted_load + self._air_cost * self.group.endpoint.counted_per_claimed
+
+    # --- what its provider does ---
+
+    def lead(self, life: Life, now_s: float, error: str = "") -> None:
+        """It comes into another part of its life."""
+        if life is Life.FAILED and self.life is not Life.FAILED:
+            self.failures += 1
+        if life not in _LOADS or life in {Life.STARTING, Life.UPDATE_STARTING}:
+            self.lose()
+        self.life, self.error = life, error
+        self.since_s = now_s
+        self.endpoint.stirred = True
+
+    def begin_anew(self) -> None:
+        """Its provider starts it again, at an address that it will report."""
+        self.url, self.started_s, self.loaded_s, self.received = "", 0.0, None, 0
+
+    # --- what it says ---
 
     def report(self, status: WorkerStatus, listed: Mapping[int, float], now_s: float) -> None:
         """Take a status report in; ``listed`` are the claims of the requests it works on and was sent by us."""
-        self._notice_restart(status)
+        self._notice_restart(status, now_s)
         interval_s = max(now_s - self.heard_s, 0.5)
         self.heard_s, self.gone, self.ours = now_s, False, bool(status.state)
-        self.state = self._state(status)
-        self.benchmarks = self.state == "MODEL_LOADING" and status.state == "benchmarking"
-        if self.state == "IDLE" and self.loaded_s is None:
-            self.loaded_s = now_s
+        self._take_state(status, now_s)
         self.capacity_per_s = amount(status.max_perf, self.capacity_per_s)
         self.counted_load = amount(status.cur_load, self.counted_load)
         self.new_load = amount(status.new_load, 0.0)
@@ -138,13 +186,17 @@ class Worker:
             self.endpoint.learn_ratio(self.counted_load, sum(listed.values()))
         self.forget_the_air(now_s)
 
-    def send(self, request_idx: int, cost: float, now_s: float) -> int:
-        """Note that a request goes to it. Returns its ``reqnum``."""
-        self.reqnum += 1
+    def send(self, request_idx: int, cost: float, now_s: float) -> None:
+        """Note that a request goes to it."""
         self.sent_s = now_s
         self._land(request_idx)
         self._air[request_idx] = (min(cost, MOST), now_s)
         self._air_cost += min(cost, MOST)
+        return self.reqnum
+
+    def next_reqnum(self) -> int:
+        """The next number of those it has been given."""
+        self.reqnum += 1
         return self.reqnum
 
     def finished(self, request: FinishedRequest) -> None:
@@ -160,11 +212,13 @@ class Worker:
 
     def lose(self) -> None:
         """It went away: what was sent to it is lost."""
-        self.gone, self.state = True, "PENDING"
-        self.life += 1
+        self.gone, self.reported = True, ""
+        self.benchmarks = False
+        self.epoch += 1
         self.counted_load, self.working = 0.0, 0
         self._air.clear()
         self._air_cost = 0.0
+        self.endpoint.stirred = True
 
     def info(self, now_s: float, epoch_s: float) -> WorkerInfo:
         """As it is listed."""
@@ -184,7 +238,10 @@ class Worker:
             reqs_working=self.working,
             disk_usage=self.disk_gb,
             loaded_at=loaded_at,
-            started_at=epoch_s - (now_s - self.started_s),
+            started_at=epoch_s - (now_s - self.started_s) if self.started_s else 0.0,
+            workergroup_id=self.group.id,
+            version=self.version,
+            error_msg=self.error,
         )
 
     def _land(self, request_idx: int) -> None:
@@ -192,13 +249,35 @@ class Worker:
         cost, _ = self._air.pop(request_idx, (0.0, 0.0))
         self._air_cost = self._air_cost - cost if self._air else 0.0  # no rounding error outlives its cause
 
-    def _notice_restart(self, status: WorkerStatus) -> None:
+    def _notice_restart(self, status: WorkerStatus, now_s: float) -> None:
         """Its count of requests never falls while it runs."""
         received = int(amount(status.num_requests_recieved, self.received))
         if received < self.received:
             self.lose()
             self.loaded_s = None
+        if not self.started_s or received < self.received:
+            self.started_s = now_s
         self.received = received
+
+    def _take_state(self, status: WorkerStatus, now_s: float) -> None:
+        before, self.reported = self.reported, self._state(status)
+        self.benchmarks = self.reported == "MODEL_LOADING" and status.state == "benchmarking"
+        if self.reported == "ERROR":
+            self.error = (status.error_msg or "")[:500]
+        elif self.life in _LOADS:
+            self.error = ""
+        if self.reported == "IDLE":
+            self.loaded_s = now_s if self.loaded_s is None else self.loaded_s
+            self.was_ready = True
+        if self.reported == before:
+            if self.reported == "IDLE" and now_s - self.since_s >= STEADY_S:
+                self.failures = 0
+            return
+        self.since_s = now_s
+        self.failures += self.reported == "ERROR"
+        if self.life in _LOADS:
+            self.life = Life.RUNNING
+        self.endpoint.stirred = True
 
     def _state(self, status: WorkerStatus) -> str:
         if status.error_msg:

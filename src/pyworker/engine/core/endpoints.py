@@ -1,0 +1,107 @@
+"""Endpoints, their workergroups, and what clients ask of an endpoint. Pure.
+
+Times in s on the engine's monotonic clock, unless a name says ``epoch``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
+
+__all__ = ["BURST_WINDOW_S", "STABLE_WINDOW_S", "Demand", "Earlier", "Endpoint", "Group"]
+
+STABLE_WINDOW_S: Final = 60.0
+BURST_WINDOW_S: Final = 6.0
+
+_RATIO = 0.2
+_RATIO_LOW, _RATIO_HIGH = 0.01, 100.0
+
+
+class Demand:
+    """Workload that clients claimed when they asked, by the second; ``began_s`` is when counting began."""
+
+    def __init__(self, began_s: float) -> None:
+        self.last_s = began_s  # when somebody last asked
+        self._began_s = began_s
+        self._seconds: deque[tuple[int, float]] = deque()
+
+    def add(self, claimed: float, now_s: float) -> None:
+        """Somebody asks."""
+        self.last_s = now_s
+        second = math.floor(now_s)
+        if self._seconds and self._seconds[-1][0] >= second:
+            latest, before = self._seconds[-1]
+            self._seconds[-1] = (latest, before + claimed)
+            return
+        self._seconds.append((second, claimed))
+        while self._seconds[0][0] < second - STABLE_WINDOW_S:
+            self._seconds.popleft()
+
+    def per_s(self, window_s: float, now_s: float) -> float:
+        """The mean over the window that ends now, or over the time since counting began when that is shorter."""
+        since = now_s - window_s
+        claimed = sum(amount for second, amount in self._seconds if second > since)
+        return claimed / max(1.0, min(window_s, now_s - self._began_s))
+
+
+@dataclass(slots=True, eq=False)
+class Endpoint:
+    """Workers that serve the same model under one name.
+
+    ``counted_per_claimed`` is how much workload its workers count for each unit that clients claim as ``cost``.
+    ``generation`` is of its own key: raising it revokes the key. ``stirred`` is set when a worker of it may have
+    become ready, or no longer be.
+    """
+
+    id: int
+    name: str
+    parameters: EndpointParameters = field(default_factory=EndpointParameters)
+    demand: Demand = field(default_factory=lambda: Demand(0.0), repr=False)
+    generation: int = 1
+    created_epoch_s: float = 0.0
+    stopped: bool = False  # by its owner
+    auto_delete_in_s: float | None = None
+    counted_per_claimed: float = 1.0
+    stirred: bool = True
+
+    @property
+    def max_queue_time_s(self) -> float:
+        """A worker with a longer expected wait gets no more requests."""
+        return self.parameters.max_queue_time
+
+    def learn_ratio(self, counted: float, claimed: float) -> None:
+        """Take in what a worker counted for requests for which clients claimed so much."""
+        if claimed > 0 and counted > 0:
+            sample = min(max(counted / claimed, _RATIO_LOW), _RATIO_HIGH)
+            self.counted_per_claimed += _RATIO * (sample - self.counted_per_claimed)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The launch that a group had before its newest one, to go back to."""
+
+    version: int
+    launch: Launch | None
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Workers of an endpoint that are made alike. ``version`` counts the changes of its launch.
+
+    ``extra`` are fields of the wire that mean nothing here and are given back as they came. ``trouble`` says why none
+    of its workers is started any more.
+    """
+
+    id: int
+    endpoint: Endpoint
+    parameters: GroupParameters = field(default_factory=GroupParameters)
+    version: int = 1
+    before: Earlier | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    created_epoch_s: float = 0.0
+    trouble: str = ""

@@ -1,0 +1,79 @@
+"""The snapshot of an endpoint that a scaling decision is made from. Pure."""
+
+from __future__ import annotations
+
+from pyworker.engine.core.dispatch import Dispatcher
+from pyworker.engine.core.endpoints import BURST_WINDOW_S, STABLE_WINDOW_S, Endpoint, Group
+from pyworker.engine.core.registry import Registry
+from pyworker.engine.core.view import GroupView, Phase, View, WorkerView
+from pyworker.engine.core.workers import Life, Worker
+
+__all__ = ["phase_of", "view_of"]
+
+_PHASES = {
+    Life.CREATING: Phase.STARTING,
+    Life.STARTING: Phase.STARTING,
+    Life.UPDATING: Phase.STARTING,
+    Life.UPDATE_STARTING: Phase.STARTING,
+    Life.STOPPING: Phase.STOPPING,
+    Life.STOPPED: Phase.COLD,
+    Life.FAILED: Phase.FAILED,
+    Life.DESTROYING: Phase.LEAVING,
+}
+_REPORTED = {"IDLE": Phase.ACTIVE, "ERROR": Phase.FAILED, "STOPPING": Phase.STOPPING}
+
+
+def view_of(endpoint: Endpoint, registry: Registry, dispatcher: Dispatcher, now_s: float) -> View:
+    """The endpoint as it is now."""
+    held_requests, held = dispatcher.waiting(endpoint)
+    ratio = endpoint.counted_per_claimed
+    return View(
+        now_s=now_s,
+        parameters=endpoint.parameters,
+        groups=[_group(group) for group in registry.groups(endpoint)],
+        workers=[_worker(worker) for worker in registry.workers(endpoint)],
+        stable_load_per_s=endpoint.demand.per_s(STABLE_WINDOW_S, now_s) * ratio,
+        burst_load_per_s=endpoint.demand.per_s(BURST_WINDOW_S, now_s) * ratio,
+        held=held,
+        held_requests=held_requests,
+        idle_s=now_s - endpoint.demand.last_s,
+        paused=endpoint.stopped,
+    )
+
+
+def phase_of(worker: Worker) -> Phase:
+    """Where a worker is in its life."""
+    if worker.life is not Life.RUNNING:
+        return _PHASES[worker.life]
+    if worker.gone and worker.was_ready and not worker.is_external and worker.started_s:
+        return Phase.FAILED  # its processes may be there, but it says nothing
+    return _REPORTED.get(worker.reported, Phase.STARTING)
+
+
+def _group(group: Group) -> GroupView:
+    parameters = group.parameters
+    return GroupView(
+        id=group.id,
+        name=parameters.name,
+        can_start=parameters.launch is not None,
+        max_workers=parameters.max_workers,
+        test_workers=parameters.test_workers,
+        version=group.version,
+        previous_version=group.before.version if group.before else None,
+    )
+
+
+def _worker(worker: Worker) -> WorkerView:
+    return WorkerView(
+        id=worker.number,
+        group_id=worker.group.id,
+        phase=phase_of(worker),
+        since_s=worker.since_s,
+        capacity_per_s=worker.capacity_per_s,
+        load=worker.load,
+        busy=worker.working,
+        was_ready=worker.was_ready,
+        failures=worker.failures,
+        version=worker.version,
+        reason=worker.error or ("it says nothing any more" if worker.gone else ""),
+    )
