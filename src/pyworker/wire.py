@@ -22,9 +22,9 @@ __all__ = [
     "AuthData",
     "DeleteRequests",
     "EndpointInfo",
-    "EndpointQuery",
     "Envelope",
     "FinishedRequest",
+    "Query",
     "RouteAnswer",
     "RouteRequest",
     "SessionQuery",
@@ -194,11 +194,18 @@ class WaitingAnswer(msgspec.Struct, kw_only=True, rename={"request_uuid": "__req
     request_uuid: str = ""
 
 
-class EndpointQuery(msgspec.Struct):
-    """Body of ``POST /get_endpoint_workers/``."""
+class Query(msgspec.Struct):
+    """Body of the calls that ask about one endpoint or workergroup: its workers, its log, its update.
 
-    id: int
+    It is named by ``id`` or ``workergroup_id``, or an endpoint by its name in ``endpoint``.
+    """
+
+    id: int | None = None
+    workergroup_id: int | None = None
+    endpoint: str | None = None
     api_key: str | None = None
+    tail: int | None = None  # of a log: at most so many lines of each level
+    cancel_update: bool | None = None
 
 
 class EndpointInfo(msgspec.Struct, kw_only=True):
@@ -247,10 +254,14 @@ class WorkerInfo(msgspec.Struct, kw_only=True):
 
 
 class TokenRequest(msgspec.Struct):
-    """Body of ``POST /api/v0/worker_tokens/``; ``signature_scheme`` asks for RSA signatures instead of tickets."""
+    """Body of ``POST /api/v0/worker_tokens/``; ``signature_scheme`` asks for RSA signatures instead of tickets.
+
+    Without a ``workergroup`` (by name) it is the endpoint's external one.
+    """
 
     endpoint: str
     api_key: str | None = None
+    workergroup: str | None = None
     signature_scheme: int | None = None
     url: str | None = None  # the worker's address, when it is known before its first report
     id: int | None = None

@@ -66,6 +66,7 @@ class Endpoint:
     created_epoch_s: float = 0.0
     stopped: bool = False  # by its owner
     auto_delete_in_s: float | None = None
+    deleted: bool = False  # nobody is routed there; it is gone once its workers are
     counted_per_claimed: float = 1.0
     stirred: bool = True
 
@@ -105,3 +106,4 @@ class Group:
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
     created_epoch_s: float = 0.0
     trouble: str = ""
+    deleted: bool = False

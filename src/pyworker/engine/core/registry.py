@@ -41,33 +41,41 @@ class Registry:
 
     def add_endpoint(self, endpoint: Endpoint) -> Endpoint:
         """A new endpoint. Raises BadRequest when the name is empty or taken."""
-        if not endpoint.name or endpoint.name in self._endpoints:
-            raise BadRequest(f"an endpoint's name is not empty and used once, not {endpoint.name!r}")
-        self._endpoints[endpoint.name] = endpoint
+        if not endpoint.deleted:
+            self._require_free(endpoint.name)
+            self._endpoints[endpoint.name] = endpoint
         self._members[endpoint] = {}
         return endpoint
+
+    def _require_free(self, name: str) -> None:
+        if not name or name in self._endpoints:
+            raise BadRequest(f"an endpoint's name is not empty and used once, not {name!r}")
 
     def rename(self, endpoint: Endpoint, name: str) -> None:
         """Raises BadRequest when the name is empty or taken."""
         if name == endpoint.name:
             return
-        if not name or name in self._endpoints:
-            raise BadRequest(f"an endpoint's name is not empty and used once, not {name!r}")
+        self._require_free(name)
         self._endpoints = {name if one is endpoint else one.name: one for one in self._endpoints.values()}
         endpoint.name = name
 
-    def remove_endpoint(self, endpoint: Endpoint) -> None:
-        """With its groups; its workers must have been removed."""
+    def delete_endpoint(self, endpoint: Endpoint) -> None:
+        """Nobody finds it any more, nor its groups. It is forgotten once its last worker is removed."""
+        endpoint.deleted = True
+        self._endpoints.pop(endpoint.name, None)
         for group in self.groups(endpoint):
-            del self._groups[group.id]
-        del self._endpoints[endpoint.name]
-        self._members.pop(endpoint)
-        self._ready.pop(endpoint, None)
+            self.delete_group(group)
+        self._forget_deleted(endpoint)
 
     @property
     def endpoints(self) -> list[Endpoint]:
         """All of them, oldest first."""
         return list(self._endpoints.values())
+
+    @property
+    def all_endpoints(self) -> list[Endpoint]:
+        """Those too that were deleted and still have workers."""
+        return list(self._members)
 
     def endpoint(self, name: str) -> Endpoint:
         """By name. Raises BadRequest naming those that exist."""
@@ -86,36 +94,66 @@ class Registry:
 
     def add_group(self, group: Group) -> Group:
         """A new workergroup. Raises BadRequest when its endpoint has one of that name."""
-        name = group.parameters.name
-        if any(other.parameters.name == name for other in self.groups(group.endpoint)):
-            raise BadRequest(f"the endpoint {group.endpoint.name!r} has a workergroup {name!r} already")
+        if not group.deleted:
+            self.require_free_group_name(group.endpoint, group.parameters.name)
         self._groups[group.id] = group
         return group
 
-    def remove_group(self, group: Group) -> None:
-        """Its workers must have been removed."""
-        del self._groups[group.id]
+    def require_free_group_name(self, endpoint: Endpoint, name: str) -> None:
+        """Raises BadRequest when the endpoint has a workergroup of that name."""
+        if any(other.parameters.name == name for other in self.groups(endpoint)):
+            raise BadRequest(f"the endpoint {endpoint.name!r} has a workergroup {name!r} already")
+
+    def delete_group(self, group: Group) -> None:
+        """Nobody finds it any more. It is forgotten once its last worker is removed."""
+        group.deleted = True
+        if not self.members(group):
+            self._groups.pop(group.id, None)
 
     def groups(self, endpoint: Endpoint | None = None) -> list[Group]:
         """Those of an endpoint, or all; oldest first."""
-        return [group for group in self._groups.values() if endpoint is None or group.endpoint is endpoint]
+        return [
+            group
+            for group in self._groups.values()
+            if not group.deleted and (endpoint is None or group.endpoint is endpoint)
+        ]
+
+    @property
+    def all_groups(self) -> list[Group]:
+        """Those too that were deleted and still have workers."""
+        return list(self._groups.values())
 
     def group(self, group_id: int) -> Group:
         """By number. Raises NotFound."""
-        if group_id not in self._groups:
+        group = self._groups.get(group_id)
+        if group is None or group.deleted:
             raise NotFound(f"there is no workergroup with the id {group_id}")
-        return self._groups[group_id]
+        return group
+
+    def _forget_deleted(self, endpoint: Endpoint) -> None:
+        members = self._members.get(endpoint, {})
+        groups = {worker.group for worker in members.values()}
+        for group in [one for one in self._groups.values() if one.endpoint is endpoint]:
+            if group.deleted and group not in groups:
+                del self._groups[group.id]
+        if endpoint.deleted and not members:
+            self._members.pop(endpoint, None)
+            self._ready.pop(endpoint, None)
 
     # --- workers ---
 
     def add_worker(self, worker: Worker, digest: bytes) -> Worker:
         """A worker that may report with the token of this digest. Raises BadRequest when its url is not allowed."""
-        if worker.url:
-            check_worker_url(worker.url, self._networks)
+        self.check_url(worker.url)
         self._by_token[digest] = worker
         self._workers[worker.number] = self._members[worker.endpoint][worker.number] = worker
         worker.endpoint.stirred = True
         return worker
+
+    def check_url(self, url: str) -> None:
+        """Raises BadRequest unless a worker may be there; no address at all is fine."""
+        if url:
+            check_worker_url(url, self._networks)
 
     def remove_worker(self, worker: Worker) -> None:
         """Its token opens nothing from now on."""
@@ -124,6 +162,7 @@ class Registry:
         self._workers.pop(worker.number, None)
         self._members[worker.endpoint].pop(worker.number, None)
         self._newest = {place: other for place, other in self._newest.items() if other is not worker}
+        self._forget_deleted(worker.endpoint)
 
     @property
     def all_workers(self) -> Iterable[Worker]:
@@ -171,7 +210,7 @@ class Registry:
             self._stranger_s = now_s
             raise
         if status.url and not worker.url:
-            check_worker_url(status.url, self._networks)
+            self.check_url(status.url)
             worker.url = status.url
         elif status.url and status.url != worker.url:
             raise WrongToken(f"this mtoken belongs to the worker at {worker.url}; issue another with its own")

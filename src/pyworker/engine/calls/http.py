@@ -11,13 +11,15 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from pyworker.errors import InvalidJson, JsonDataException, PyWorkerError
+from pyworker.engine.engine import Engine
+from pyworker.errors import BadRequest, InvalidJson, JsonDataException, PyWorkerError
 from pyworker.wire import dump
 
-__all__ = ["answer", "bearer", "errors_as_json", "key_in", "read_body"]
+__all__ = ["ENGINE", "answer", "bearer", "errors_as_json", "key_in", "read_body", "whole_number"]
 
 log = logging.getLogger("pyworker.engine")
 
+ENGINE: Final = web.AppKey("engine", Engine)
 BODY_PATIENCE_S: Final = 30.0
 _BEARER: Final = "bearer "
 
@@ -47,6 +49,14 @@ def key_in(request: web.Request, body_key: str | None = None) -> str | None:
     return bearer(request) or body_key or request.query.get("api_key")
 
 
+def whole_number(text: str, *, name: str = "an id") -> int:
+    """Raises BadRequest when it is none."""
+    try:
+        return int(text)
+    except ValueError:
+        raise BadRequest(f"{name} is a whole number, not {text[:40]!r}") from None
+
+
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every error is ``{"success": false, "error": a word, "msg": what is wrong and what to do}``."""
@@ -55,7 +65,9 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except (JsonDataException, InvalidJson) as error:
         return _error(400, "bad_request", _reasons(error))
     except PyWorkerError as error:
-        return _error(error.status, _word(type(error).__name__), str(error))
+        refused = _error(error.status, _word(type(error).__name__), str(error))
+        refused.headers.update(error.headers())
+        return refused
     except web.HTTPException as error:
         refused = _error(error.status, _word(error.reason), error.text or error.reason)
         refused.headers.update({name: value for name, value in error.headers.items() if name == "Allow"})

@@ -1,0 +1,32 @@
+"""What clients ask: which worker does my request go to?"""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from pyworker.engine.calls.http import ENGINE, answer, key_in, read_body
+from pyworker.engine.core.keys import owner
+from pyworker.engine.engine import moment
+from pyworker.wire import RouteRequest, WaitingAnswer, parse
+
+__all__ = ["route"]
+
+
+async def route(request: web.Request) -> web.Response:
+    """Which worker a request goes to; with ``wait`` (s) the call is held until there is one."""
+    engine = request.app[ENGINE]
+    query = parse(await read_body(request), RouteRequest)
+    key = key_in(request, query.api_key)
+    endpoint = engine.keys.endpoint_of(key, query.endpoint, engine.registry)
+    if engine.pressure.is_high and not query.request_idx:
+        return answer(engine.dispatcher.turned_away(endpoint, "the engine has too much to do: ask again"))
+    began_s = time.monotonic()
+    routed = engine.dispatcher.route(owner(key), endpoint, query, moment())
+    engine.wake_placed()
+    engine.probe_suspects()
+    if isinstance(routed, WaitingAnswer) and query.wait and routed.request_idx:
+        routed = await engine.hold(routed.request_idx, float(query.wait)) or routed
+    engine.count_route(endpoint, routed, time.monotonic() - began_s)
+    return answer(routed)

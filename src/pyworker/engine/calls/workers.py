@@ -1,0 +1,75 @@
+"""What workers tell: how they are, which requests have ended; and what they ask: the key, a certificate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from aiohttp import web
+
+from pyworker.engine.calls.http import ENGINE, answer, bearer, read_body, whole_number
+from pyworker.engine.core.addresses import host_of
+from pyworker.engine.engine import utc_now
+from pyworker.errors import BadRequest, PyWorkerError, WrongToken
+from pyworker.wire import DeleteRequests, WorkerStatus, parse
+
+__all__ = ["delete_requests", "pubkey", "root_certificate", "sign_certificate", "worker_status"]
+
+
+async def worker_status(request: web.Request) -> web.Response:
+    """A worker's report."""
+    engine = request.app[ENGINE]
+    status = parse(await read_body(request), WorkerStatus)
+    now_s = time.monotonic()
+    with _refusals_noted(request, status.id):
+        worker = engine.registry.identify(status, now_s)
+    engine.heard(worker, status, now_s)
+    return answer({"success": True})
+
+
+async def delete_requests(request: web.Request) -> web.Response:
+    """Requests that have ended at a worker."""
+    engine = request.app[ENGINE]
+    ended = parse(await read_body(request), DeleteRequests)
+    with _refusals_noted(request, ended.worker_id):
+        worker = engine.registry.worker_of(ended.mtoken, ended.worker_id)
+        if worker.reported_id is None:
+            raise WrongToken("no worker has reported with this mtoken yet")
+    engine.dispatcher.finished(worker, ended.requests)
+    engine.serve_line(worker.endpoint)
+    return answer({"success": True})
+
+
+async def sign_certificate(request: web.Request) -> web.Response:
+    """A certificate for the address that is known for a worker."""
+    engine = request.app[ENGINE]
+    mtoken = bearer(request)
+    if mtoken is None:
+        raise WrongToken("send the worker's mtoken as Authorization: Bearer")
+    instance_id = whole_number(request.query.get("instance_id", ""), name="instance_id")
+    worker = engine.registry.worker_of(mtoken, instance_id)
+    if not worker.url:
+        raise BadRequest("this worker's address is not known yet: let it report first, or issue its token with a url")
+    certificate = engine.authority.sign(await read_body(request), host_of(worker.url), utc_now())
+    return web.Response(body=certificate, content_type="application/pem-certificate-chain")
+
+
+async def pubkey(request: web.Request) -> web.Response:
+    """The RSA public key."""
+    return web.Response(body=request.app[ENGINE].signer.public_key_pem, content_type="application/x-pem-file")
+
+
+async def root_certificate(request: web.Request) -> web.Response:
+    """The root of workers' certificates."""
+    return web.Response(body=request.app[ENGINE].authority.root_pem, content_type="application/x-x509-ca-cert")
+
+
+@contextmanager
+def _refusals_noted(request: web.Request, worker_id: int) -> Generator[None]:
+    try:
+        yield
+    except PyWorkerError as error:
+        refusals = request.app[ENGINE].refusals
+        refusals.refused(request.remote or "", worker_id, str(error), time.monotonic())
+        raise

@@ -1,0 +1,270 @@
+"""Endpoints, workergroups and workers, in the store and in the registry: what changes here survives a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from pyworker.engine.core.endpoints import Demand, Earlier, Endpoint, Group
+from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
+from pyworker.engine.core.registry import Registry, token_digest
+from pyworker.engine.core.workers import Life, Worker
+from pyworker.engine.identity import Identity
+from pyworker.engine.store.rows import EndpointRow, GroupRow, Wanted, WorkerRow, changed, gone_back, settled
+from pyworker.engine.store.store import Store
+from pyworker.engine.store.thread import StoreThread
+from pyworker.errors import BadRequest, NotFound
+from pyworker.tickets import Scheme
+
+__all__ = ["Records"]
+
+_LIFE = {"active": Life.RUNNING, "cold": Life.STOPPED, "gone": Life.DESTROYING}
+
+
+class Records:
+    """Every change is stored first and made afterwards: what raises StoreError has changed nothing.
+
+    ``now_s`` and ``epoch_s`` are the clocks.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        thread: StoreThread,
+        registry: Registry,
+        identity: Identity,
+        *,
+        now_s: Callable[[], float],
+        epoch_s: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._thread = thread
+        self._registry = registry
+        self._identity = identity
+        self._now_s = now_s
+        self._epoch_s = epoch_s
+        self._endpoints: dict[int, EndpointRow] = {}
+        self._groups: dict[int, GroupRow] = {}
+        self._workers: dict[int, WorkerRow] = {}
+
+    def load(self, first_reqnum: int) -> None:
+        """Everything that is stored, into the registry; workers' numbers go on from ``first_reqnum``."""
+        for row in self._store.endpoints():
+            self._endpoints[row.id] = row
+            self._registry.add_endpoint(_endpoint(row, self._now_s()))
+        endpoints = {endpoint.id: endpoint for endpoint in self._registry.all_endpoints}
+        for row in self._store.workergroups():
+            self._groups[row.id] = row
+            self._registry.add_group(_group(row, endpoints[row.endpoint_id]))
+        groups = {group.id: group for group in self._registry.all_groups}
+        for row in self._store.workers():
+            self._workers[row.id] = row
+            worker = self._worker(row, groups[row.workergroup_id])
+            worker.reqnum = first_reqnum
+            self._registry.add_worker(worker, row.token_digest)
+
+    # --- endpoints ---
+
+    async def add_endpoint(
+        self, name: str, parameters: EndpointParameters, auto_delete_in_s: float | None = None
+    ) -> Endpoint:
+        """A new endpoint. Raises BadRequest when its name is empty or taken, StoreError."""
+        row = await self._thread.run(
+            self._store.add_endpoint,
+            EndpointRow(
+                id=0,
+                name=name,
+                parameters=parameters,
+                created_epoch_s=self._epoch_s(),
+                auto_delete_in_seconds=auto_delete_in_s,
+            ),
+        )
+        self._endpoints[row.id] = row
+        return self._registry.add_endpoint(_endpoint(row, self._now_s()))
+
+    async def change_endpoint(self, endpoint: Endpoint, **changes: Any) -> None:
+        """Change fields of its row: name, parameters, state, key_generation. Raises BadRequest, StoreError."""
+        row = replace(self._endpoints[endpoint.id], **changes)
+        await self._thread.run(self._store.save_endpoint, row)
+        self._endpoints[row.id] = row
+        self._registry.rename(endpoint, row.name)
+        endpoint.parameters, endpoint.generation = row.parameters, row.key_generation
+        endpoint.stopped, endpoint.auto_delete_in_s = row.state == "stopped", row.auto_delete_in_seconds
+
+    async def remove_endpoint(self, endpoint: Endpoint) -> None:
+        """Nobody is routed there any more; its workers, which are to be destroyed, are removed one by one."""
+        await self._thread.run(self._store.delete_endpoint, endpoint.id, self._epoch_s())
+        self._registry.delete_endpoint(endpoint)
+
+    # --- workergroups ---
+
+    async def add_group(self, endpoint: Endpoint, parameters: GroupParameters, extra: Mapping[str, Any]) -> Group:
+        """A new workergroup. Raises BadRequest when its endpoint has one of that name, StoreError."""
+        self._registry.require_free_group_name(endpoint, parameters.name)
+        row = GroupRow(
+            id=0,
+            endpoint_id=endpoint.id,
+            parameters=parameters,
+            extra=dict(extra),
+            created_epoch_s=self._epoch_s(),
+        )
+        row = await self._thread.run(self._store.add_workergroup, row)
+        self._groups[row.id] = row
+        return self._registry.add_group(_group(row, endpoint))
+
+    async def external_group(self, endpoint: Endpoint, name: str | None = None) -> Group:
+        """The group of that name; without one the endpoint's external group, made when there is none."""
+        for group in self._registry.groups(endpoint):
+            if (group.parameters.name == name) if name else group.parameters.launch is None:
+                return group
+        if name:
+            names = ", ".join(group.parameters.name for group in self._registry.groups(endpoint)) or "none"
+            raise BadRequest(f"the endpoint {endpoint.name!r} has no workergroup {name!r}; there is {names}")
+        return await self.add_group(endpoint, GroupParameters(name="external"), {})
+
+    async def change_group(
+        self, group: Group, parameters: GroupParameters, extra: Mapping[str, Any] | None = None
+    ) -> None:
+        """Other parameters; with another launch they are a new version, which is rolled out."""
+        row = changed(self._groups[group.id], parameters)
+        await self._save_group(group, replace(row, extra={**row.extra, **(extra or {})}))
+
+    async def go_back(self, group: Group) -> None:
+        """To the launch before the newest."""
+        await self._save_group(group, gone_back(self._groups[group.id]))
+
+    async def settle(self, group: Group) -> None:
+        """All its workers have the newest version: there is nothing to go back to any more."""
+        await self._save_group(group, settled(self._groups[group.id]))
+
+    async def _save_group(self, group: Group, row: GroupRow) -> None:
+        await self._thread.run(self._store.save_workergroup, row)
+        self._groups[row.id] = row
+        _take_group(group, row)
+
+    async def remove_group(self, group: Group) -> None:
+        """Like ``remove_endpoint``."""
+        await self._thread.run(self._store.delete_workergroup, group.id, self._epoch_s())
+        self._registry.delete_group(group)
+
+    # --- workers ---
+
+    async def add_worker(
+        self,
+        group: Group,
+        *,
+        life: Life = Life.RUNNING,
+        scheme: Scheme | None = None,
+        url: str = "",
+        reported_id: int | None = None,
+    ) -> tuple[Worker, str]:
+        """A new worker, and the mtoken that it reports with. Raises BadRequest for a url that is not allowed."""
+        self._registry.check_url(url)
+        key_id = self._identity.new_key_id()
+        mtoken = self._identity.mtoken(key_id)
+        row = WorkerRow(
+            id=0,
+            workergroup_id=group.id,
+            token_digest=token_digest(mtoken),
+            ticket_key_id=key_id,
+            signature_scheme=scheme,
+            url=url or None,
+            reported_id=reported_id,
+            version=group.version,
+            created_epoch_s=self._epoch_s(),
+        )
+        row = await self._thread.run(self._store.add_worker, row)
+        self._workers[row.id] = row
+        worker = self._worker(row, group)
+        worker.life, worker.since_s = life, self._now_s()
+        return self._registry.add_worker(worker, row.token_digest), mtoken
+
+    def mtoken_of(self, worker: Worker) -> str:
+        """What it reports with, and what opens its own pages. Raises NotFound when the secret was dropped."""
+        key_id = self._workers[worker.number].ticket_key_id
+        if key_id is None or not self._identity.knows(key_id):
+            raise NotFound("the secret of this worker's token was dropped: give it a new token")
+        return self._identity.mtoken(key_id)
+
+    def note(self, worker: Worker, wanted: Wanted | None = None) -> None:
+        """Store, soon, what has become of a worker; does nothing when that is stored already."""
+        before = self._workers.get(worker.number)
+        if before is None:
+            return
+        row = replace(
+            before,
+            rsa_generation=worker.rsa_generation or None,
+            url=worker.url or None,
+            reported_id=worker.reported_id,
+            version=worker.version,
+            wanted=wanted or before.wanted,
+            was_ready=worker.was_ready,
+            capacity_per_s=_coarse(before.capacity_per_s, worker.capacity_per_s),
+        )
+        if row != before:
+            self._workers[row.id] = row
+            self._thread.later(self._store.save_worker, row)
+
+    async def remove_worker(self, worker: Worker) -> None:
+        """Its token opens nothing any more."""
+        await self._thread.run(self._store.remove_worker, worker.number)
+        self._workers.pop(worker.number, None)
+        self._registry.remove_worker(worker)
+
+    def _worker(self, row: WorkerRow, group: Group) -> Worker:
+        is_ticketed = row.signature_scheme is None and row.ticket_key_id is not None
+        now_s = self._now_s()
+        return Worker(
+            row.id,
+            group,
+            ticket_key=self._identity.ticket_key(row.ticket_key_id) if is_ticketed and row.ticket_key_id else None,
+            signature_scheme=_scheme(row.signature_scheme),
+            rsa_generation=row.rsa_generation or 0,
+            reported_id=row.reported_id,
+            url=row.url or "",
+            version=row.version,
+            created_epoch_s=row.created_epoch_s,
+            life=_LIFE[row.wanted],
+            since_s=now_s,
+            was_ready=row.was_ready,
+            capacity_per_s=row.capacity_per_s,
+        )
+
+
+def _endpoint(row: EndpointRow, now_s: float) -> Endpoint:
+    return Endpoint(
+        id=row.id,
+        name=row.name,
+        parameters=row.parameters,
+        demand=Demand(now_s),
+        generation=row.key_generation,
+        created_epoch_s=row.created_epoch_s,
+        stopped=row.state == "stopped",
+        auto_delete_in_s=row.auto_delete_in_seconds,
+        deleted=row.deleted_epoch_s is not None,
+    )
+
+
+def _group(row: GroupRow, endpoint: Endpoint) -> Group:
+    group = Group(row.id, endpoint, created_epoch_s=row.created_epoch_s, deleted=row.deleted_epoch_s is not None)
+    _take_group(group, row)
+    return group
+
+
+def _take_group(group: Group, row: GroupRow) -> None:
+    group.parameters, group.version, group.extra = row.parameters, row.version, row.extra
+    previous: tuple[int, Launch | None] | None = None
+    if row.previous_version is not None:
+        previous = row.previous_version, row.previous_launch
+    group.before = Earlier(*previous) if previous else None
+
+
+def _scheme(number: int | None) -> Scheme:
+    return 3 if number == 3 else 1 if number == 1 else 4
+
+
+def _coarse(before: float, now: float) -> float:
+    """A capacity that has hardly changed is not stored again."""
+    return before if before > 0 and abs(now - before) < 0.1 * before else now
