@@ -32,10 +32,18 @@ __all__ = [
     "NotReady",
     "PyWorkerError",
     "QueueFull",
+    "SecretsExposed",
     "SessionGone",
     "SessionNotFound",
     "SettingsError",
     "SlowBody",
+    "StoreBusy",
+    "StoreDamaged",
+    "StoreError",
+    "StoreFull",
+    "StoreInUse",
+    "StoreNotWritable",
+    "StoreTooNew",
     "TicketOvertaken",
     "TooManySessions",
     "UnsupportedMedia",
@@ -250,6 +258,45 @@ class NotFound(PyWorkerError):
     """There is nothing under this address; the message says what was looked for."""
 
     status = 404
+
+
+# --- what the engine keeps -----------------------------------------------------------------------------
+
+
+class StoreError(PyWorkerError):
+    """The engine's data directory cannot be used; the message says why."""
+
+
+class StoreFull(StoreError):
+    """The disk that holds the engine's data is full: make room on it. Nothing of this change was stored."""
+
+    status = 507
+
+
+class StoreNotWritable(StoreError):
+    """The engine's data cannot be written: make its folder and files this user's, or name another with --data-dir."""
+
+
+class StoreDamaged(StoreError):
+    """The engine's store is damaged: move it away and put a backup in its place."""
+
+
+class StoreTooNew(StoreError):
+    """The store was made by a newer pyworker: run that version, or restore the backup made before it was migrated."""
+
+
+class StoreBusy(StoreError):
+    """Another program holds the engine's store: end it (an open sqlite3 shell?), then try again."""
+
+    status = 503
+
+
+class StoreInUse(StoreError):
+    """Another engine uses this data directory: stop it, or name another directory with --data-dir."""
+
+
+class SecretsExposed(StoreError):
+    """A secret of the engine can be read by others; the message has the chmod command that ends it."""
 
 
 # --- a client's call ------------------------------------------------------------------------------
