@@ -20,6 +20,7 @@ __all__ = [
     "BodyTooLarge",
     "CallFailed",
     "ConfigurationError",
+    "DeploymentError",
     "EngineRefused",
     "EngineUnreachable",
     "HandlerFailed",
@@ -97,6 +98,14 @@ class SettingsError(ConfigurationError):
         super().__init__(
             "the environment is not complete:\n" + "\n".join(f"  - {problem}" for problem in self.problems)
         )
+
+
+class DeploymentError(ConfigurationError):
+    """The deployment's file is wrong; the message lists all problems, each with its line and field."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(["the deployment is not described completely:", *self.problems]))
 
 
 class BenchmarkFailed(PyWorkerError):

@@ -6,15 +6,17 @@ Pure. A parameter that is out of its range is named, with the range.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from pyworker.errors import JsonDataException
 from pyworker.fields import read_fields
 
-__all__ = ["EndpointParameters", "GroupParameters", "Launch", "Resources", "checked"]
+__all__ = ["PLACEHOLDERS", "EndpointParameters", "GroupParameters", "Launch", "Resources", "checked"]
+
+PLACEHOLDERS: Final = frozenset({"folder", "model_log", "model_port", "python", "worker_port"})
 
 
 class EndpointParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,8 +45,9 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The processes of one worker, as argument lists (never a shell's), and what they find in their environment.
 
-    In every text these stand for what a provider chose at this start: ``{model_port}``, ``{worker_port}``,
-    ``{model_log}``, ``{folder}`` (the worker's own), ``{python}``.
+    In every text the PLACEHOLDERS stand for what a provider chose at this start: ``{model_port}``, ``{worker_port}``,
+    ``{model_log}``, ``{folder}`` (the worker's own), ``{python}``. The environment may hold secrets: its values are
+    not in the ``repr()``.
     """
 
     worker: tuple[str, ...]
@@ -52,6 +55,11 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     environment: dict[str, str] = {}
     working_directory: str = ""  # of the engine, when empty
     resources: Resources = Resources()
+
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "environment"}
+        names = ", ".join(self.environment)
+        return f"Launch({', '.join(f'{name}={value!r}' for name, value in shown.items())}, environment=<{names}>)"
 
 
 class GroupParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,27 +87,43 @@ _RANGES: Final[Mapping[str, tuple[float, float, str]]] = {
     "max_workers": (0, 10_000, "from 0 to 10000"),
     "max_queue_time": _ABOVE_0,
     "target_queue_time": _ABOVE_0,
+    "inactivity_timeout": (-math.inf, math.inf, "a number of seconds; below 0: never to zero"),
     "test_workers": (1, 10_000, "from 1 to 10000"),
+    "cpus": _FROM_0,
+    "gpus": _FROM_0,
+    "memory_gb": _FROM_0,
+}
+_ONE_OF: Final[Mapping[str, frozenset[object]]] = {
+    "provider": frozenset({"local", "ray", "external"}),
+    "signature_scheme": frozenset({1, 3, 4}),
 }
 
+_Parameters = TypeVar("_Parameters", bound=msgspec.Struct)
 
-def checked(parameters: EndpointParameters, changes: Mapping[str, Any]) -> EndpointParameters:
+
+def checked(parameters: _Parameters, changes: Mapping[str, Any]) -> _Parameters:
     """The parameters with these changes; ``null`` changes nothing, what is no parameter is ignored.
 
     Raises JsonDataException ``{name: what it must be}`` with all that is wrong.
     """
     given = {name: value for name, value in changes.items() if value is not None}
-    changed = msgspec.structs.replace(parameters, **read_fields(given, EndpointParameters))
-    problems = {
-        name: f"must be {words}"
-        for name, (low, high, words) in _RANGES.items()
-        if not _within(changed, name, low, high)
-    }
+    changed = msgspec.structs.replace(parameters, **read_fields(given, type(parameters)))
+    problems = {name: f"must be {words}" for name, words in _out_of_range(changed)}
     if problems:
         raise JsonDataException(problems)
     return changed
 
 
-def _within(parameters: msgspec.Struct, name: str, low: float, high: float) -> bool:
-    value = getattr(parameters, name, low)
-    return value is None or (low <= value <= high and math.isfinite(value))
+def _out_of_range(parameters: msgspec.Struct) -> Iterator[tuple[str, str]]:
+    for name in parameters.__struct_fields__:
+        value = getattr(parameters, name)
+        if value is None:
+            continue
+        if name in _RANGES and not _within(value, *_RANGES[name][:2]):
+            yield name, _RANGES[name][2]
+        if name in _ONE_OF and value not in _ONE_OF[name]:
+            yield name, " or ".join(sorted(str(choice) for choice in _ONE_OF[name]))
+
+
+def _within(value: float, low: float, high: float) -> bool:
+    return low <= value <= high and math.isfinite(value)
