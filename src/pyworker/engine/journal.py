@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any, Final
 from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.store.rows import LEVELS, Level, LogLine
 from pyworker.engine.store.store import Store
+from pyworker.engine.store.thread import StoreThread
 from pyworker.errors import StoreError
 
 __all__ = ["Journal"]
@@ -19,62 +21,64 @@ log = logging.getLogger("pyworker.engine")
 
 WRITE_EVERY_S: Final = 1.0
 MOST_UNWRITTEN: Final = 10_000
-MOST_TAIL: Final = 2_000
 
 
 class Journal:
-    """Lines go to the engine's log at once, to ``publish`` and to the store in batches.
+    """Lines go to the engine's log at once, to ``publish``, and to the store in batches.
 
     ``info0`` is what was done, ``info1`` what was decided, ``trace`` and ``debug`` the numbers behind it.
     """
 
-    def __init__(self, store: Store, publish: Callable[[str, Any], None], epoch_s: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, thread: StoreThread, publish: Callable[[str, Any], None], epoch_s: Callable[[], float]
+    ) -> None:
         self._store = store
+        self._thread = thread
         self._publish = publish
         self._epoch_s = epoch_s
         self._unwritten: deque[LogLine] = deque(maxlen=MOST_UNWRITTEN)
 
     def note(self, endpoint: Endpoint, text: str, *, level: Level = "info0", group: Group | None = None) -> None:
         """Write a line."""
-        group_id = group.id if group else None
         line = LogLine(
-            endpoint_id=endpoint.id, epoch_s=self._epoch_s(), level=level, text=text, workergroup_id=group_id
+            endpoint_id=endpoint.id,
+            epoch_s=self._epoch_s(),
+            level=level,
+            text=text,
+            workergroup_id=group.id if group else None,
         )
         self._unwritten.append(line)
         log.log(logging.INFO if level == "info0" else logging.DEBUG, "%s: %s", endpoint.name, text)
         self._publish("log", {"endpoint": endpoint.name, "level": level, "at": line.epoch_s, "text": text})
 
-    def tail(self, endpoint: Endpoint, lines: int, group: Group | None = None) -> dict[str, list[str]]:
-        """The last lines of each level, oldest first. Raises StoreError."""
-        self.write()
-        group_id = group.id if group else None
-        found = {
-            level: self._store.log_tail(endpoint.id, level, min(lines, MOST_TAIL), workergroup_id=group_id)
-            for level in LEVELS
-        }
-        return {level: [_as_text(line) for line in found[level]] for level in LEVELS}
+    async def tail(self, endpoint: Endpoint, lines: int, group: Group | None = None) -> dict[str, str]:
+        """The last lines of each level, oldest first, a line of text each. Raises StoreError."""
+        await self.write()
+        return {level: "\n".join(await self._tail(endpoint, level, lines, group)) for level in LEVELS}
 
-    def write(self) -> None:
-        """Store what has come since the last time. What cannot be stored now is tried again. Raises StoreError."""
+    async def _tail(self, endpoint: Endpoint, level: Level, lines: int, group: Group | None) -> list[str]:
+        stored = await self._thread.run(self._store.log_lines, endpoint.id, level)
+        ours = [line for line in stored if group is None or line.workergroup_id == group.id]
+        return [_as_text(line) for line in ours[-max(lines, 0) :]] if lines else []
+
+    async def write(self) -> None:
+        """Store what has come since the last time. What cannot be stored is tried again later. Raises StoreError."""
         lines = list(self._unwritten)
-        if not lines:
-            return
-        self._store.add_log_lines(lines)
-        for _ in lines:
-            self._unwritten.popleft()
+        if lines:
+            await self._thread.run(self._store.add_log_lines, lines)
+            for _ in range(min(len(lines), len(self._unwritten))):
+                self._unwritten.popleft()
 
     async def keep_writing(self) -> None:
         """Until cancelled."""
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
             try:
-                self.write()
+                await self.write()
             except StoreError as error:
                 log.error("the endpoints' log cannot be stored: %s", error)
 
 
 def _as_text(line: LogLine) -> str:
-    import datetime
-
     at = datetime.datetime.fromtimestamp(line.epoch_s, datetime.UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z {line.text}"

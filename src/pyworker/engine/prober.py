@@ -6,7 +6,7 @@ from typing import Final
 
 import aiohttp
 
-from pyworker.engine.core.registry import Probe
+from pyworker.engine.core.silence import Probe
 
 __all__ = ["Prober"]
 
