@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from pyworker.engine.core.addresses import ANYWHERE, Network
+from pyworker.engine.core.derived import digest
 from pyworker.engine.core.dispatch import Dispatcher, Moment
 from pyworker.engine.core.endpoints import Endpoint
 from pyworker.engine.core.keys import Keys
@@ -75,7 +76,8 @@ class Engine:
         self.signer = Signer(identity.rsa_keys, secrets.token_bytes)
         self.authority = identity.authority
         self.records = Records(store, self.thread, self.registry, identity, now_s=time.monotonic, epoch_s=time.time)
-        self._numbers, self._reserving = Numbers(), False
+        self._numbers = Numbers()
+        self._last_reqnum = 0  # that is set aside
         self.dispatcher = Dispatcher(self.registry, self.signer, self._numbers, below=secrets.randbelow)
         self.waiting = WaitingRoom()
         self.refusals = Refusals()
@@ -90,13 +92,15 @@ class Engine:
 
     def load(self) -> None:
         """Read what is stored. Blocks; call it before anything is served. Raises StoreError."""
-        self.records.load(self._reserve("reqnum").start)
+        reqnums = self._reserve("reqnum")
+        self._last_reqnum = reqnums.stop - 1
+        self.records.load(reqnums.start)
         self._give(self._reserve("request_idx"))
         for key in self.store.account_keys():
             if key.revoked_epoch_s is None:
                 self.keys.allow(key.digest)
         if self.config.api_key:
-            self.keys.allow_key(self.config.api_key)
+            self.keys.allow(digest(self.config.api_key))
 
     @asynccontextmanager
     async def watching(self) -> AsyncGenerator[None, None]:
@@ -241,13 +245,15 @@ class Engine:
         self._numbers.give(block.start, len(block))
 
     async def _reserve_ahead(self) -> None:
-        """Another block of request numbers before this one is used up. Without one, requests are told to wait."""
-        if self._numbers.left > BLOCK // 2:
-            return
+        """Another block of numbers before one is used up. Without one, requests are told to wait."""
         try:
-            self._give(await self.thread.run(self._reserve, "request_idx"))
+            if self._numbers.left < BLOCK // 2:
+                self._give(await self.thread.run(self._reserve, "request_idx"))
+            highest = max((worker.reqnum for worker in self.registry.all_workers), default=0)
+            if highest > self._last_reqnum - BLOCK // 2:
+                self._last_reqnum = (await self.thread.run(self._reserve, "reqnum")).stop - 1
         except StoreError as error:
-            log.error("no more numbers for requests can be set aside: %s", error)
+            log.error("no more numbers can be set aside: %s", error)
 
 
 def moment() -> Moment:

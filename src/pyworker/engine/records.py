@@ -163,7 +163,7 @@ class Records:
         """A new worker, and the mtoken that it reports with. Raises BadRequest for a url that is not allowed."""
         self._registry.check_url(url)
         key_id = self._identity.new_key_id()
-        mtoken = self._identity.mtoken(key_id)
+        mtoken = self._identity.mtoken(key_id) or ""
         row = WorkerRow(
             id=0,
             workergroup_id=group.id,
@@ -184,9 +184,10 @@ class Records:
     def mtoken_of(self, worker: Worker) -> str:
         """What it reports with, and what opens its own pages. Raises NotFound when the secret was dropped."""
         key_id = self._workers[worker.number].ticket_key_id
-        if key_id is None or not self._identity.knows(key_id):
+        mtoken = None if key_id is None else self._identity.mtoken(key_id)
+        if mtoken is None:
             raise NotFound("the secret of this worker's token was dropped: give it a new token")
-        return self._identity.mtoken(key_id)
+        return mtoken
 
     def note(self, worker: Worker, wanted: Wanted | None = None) -> None:
         """Store, soon, what has become of a worker; does nothing when that is stored already."""

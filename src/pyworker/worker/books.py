@@ -13,7 +13,7 @@ from pyworker.errors import QueueFull
 from pyworker.worker.core.capacity import LearnedCapacity
 from pyworker.worker.core.ledger import Entry, Lane, Ledger, Outcome, State
 from pyworker.worker.core.status import Outbox, finished
-from pyworker.worker.reporting.metrics import Timings
+from pyworker.worker.reporting.timings import Timings
 
 __all__ = ["Books", "Turn"]
 

@@ -22,11 +22,17 @@ _CLOCK_SKEW: Final = datetime.timedelta(hours=1)
 
 
 class Authority:
-    """Signs with ``key``; ``now`` is an aware datetime."""
+    """Signs with ``key``; ``now`` is an aware datetime.
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, now: datetime.datetime) -> None:
+    Without ``root_pem``, the root that was made before, a new one is made: clients that trusted that one trust it no
+    more. Raises ValueError when ``root_pem`` is no certificate, or another key's.
+    """
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, now: datetime.datetime, root_pem: bytes | None = None) -> None:
         self._key = key
-        self._root = _root(key, now)
+        self._root = _root(key, now) if root_pem is None else x509.load_pem_x509_certificate(root_pem)
+        if self._root.public_key() != key.public_key():
+            raise ValueError("the root certificate is not of this key")
 
     @property
     def root_pem(self) -> bytes:

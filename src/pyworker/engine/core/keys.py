@@ -2,52 +2,44 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from pyworker.engine.core.derived import digest
 from pyworker.engine.core.endpoints import Endpoint
 from pyworker.engine.core.registry import Registry
 from pyworker.errors import WrongKey
 
-__all__ = ["Keys", "key_digest", "owner"]
-
-
-def key_digest(key: str) -> bytes:
-    """What is kept of an account key. A quick hash is enough: the keys are random, there is nothing to guess."""
-    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
+__all__ = ["Keys", "owner"]
 
 
 def owner(key: str | None) -> str:
     """A name for whoever asks with this key, which does not give it away."""
-    return key_digest(key or "").hex()
+    return digest(key or "").hex()
 
 
 class Keys:
-    """``secret`` is the engine's: an endpoint's key is derived from it, so that it need not be stored to be shown."""
+    """``derive(id, generation)`` gives an endpoint's own key, so that it need not be stored to be shown."""
 
-    def __init__(self, account_digests: Iterable[bytes], secret: bytes) -> None:
+    def __init__(self, account_digests: Iterable[bytes], derive: Callable[[int, int], str]) -> None:
         self._accounts = set(account_digests)
-        self._secret = secret
+        self._derive = derive
 
-    def allow(self, digest: bytes) -> None:
+    def allow(self, account_digest: bytes) -> None:
         """An account key opens from now on."""
-        self._accounts.add(digest)
+        self._accounts.add(account_digest)
 
-    def revoke(self, digest: bytes) -> None:
+    def revoke(self, account_digest: bytes) -> None:
         """It opens nothing any more."""
-        self._accounts.discard(digest)
+        self._accounts.discard(account_digest)
 
     def endpoint_key(self, endpoint: Endpoint) -> str:
         """The key that opens this endpoint; another one for each generation."""
-        message = f"endpoint-key:{endpoint.id}:{endpoint.generation}".encode()
-        mac = hmac.digest(self._secret, message, "sha256")
-        return f"ek-{endpoint.id}-" + base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+        return self._derive(endpoint.id, endpoint.generation)
 
     def opens_account(self, key: str | None) -> bool:
         """Whether this is an account key. Looked up by its digest, so time tells nothing of it."""
-        return key is not None and key_digest(key) in self._accounts
+        return key is not None and digest(key) in self._accounts
 
     def require_account(self, key: str | None) -> None:
         """Raises WrongKey unless this is an account key."""

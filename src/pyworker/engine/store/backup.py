@@ -6,12 +6,15 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 from pyworker.engine.private_files import sync_folder
 from pyworker.engine.store.failures import explained
 from pyworker.errors import StoreDamaged, StoreError
 
-__all__ = ["copy_store"]
+__all__ = ["copy_store", "copy_store_file"]
+
+BUSY_S: Final = 5.0
 
 
 def copy_store(source: sqlite3.Connection, target: Path, *, replace: bool = False) -> None:
@@ -21,7 +24,7 @@ def copy_store(source: sqlite3.Connection, target: Path, *, replace: bool = Fals
     """
     if target.exists() and not replace:
         raise StoreError(f"{target} is there already: name a file for the backup that is not")
-    part = target.with_name(target.name + ".part")
+    part = target.with_name(f".{target.name}.part")
     with explained(target):
         part.unlink(missing_ok=True)
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -31,6 +34,14 @@ def copy_store(source: sqlite3.Connection, target: Path, *, replace: bool = Fals
             sync_folder(target.parent)
         finally:
             part.unlink(missing_ok=True)
+
+
+def copy_store_file(source: Path, target: Path) -> None:
+    """The same of a file, whichever process has it open. Raises StoreError when there is none."""
+    if not source.exists():
+        raise StoreError(f"there is no store at {source}: name the data directory of an engine with --data-dir")
+    with explained(source), closing(sqlite3.connect(source, timeout=BUSY_S, isolation_level=None)) as connection:
+        copy_store(connection, target)
 
 
 def _copy(source: sqlite3.Connection, part: Path) -> None:

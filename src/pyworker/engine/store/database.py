@@ -6,12 +6,12 @@ import os
 import sqlite3
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from pyworker.engine.private_files import require_private
-from pyworker.engine.store.backup import copy_store
+from pyworker.engine.store.backup import copy_store, copy_store_file
 from pyworker.engine.store.failures import explained
 from pyworker.engine.store.schema import APPLICATION_ID, STEPS, Step
 from pyworker.errors import StoreDamaged, StoreError, StoreNotWritable, StoreTooNew
@@ -74,11 +74,11 @@ class Database:
 
     def copy(self, target: Path) -> None:
         """A backup; the store may be written meanwhile."""
-        if self.path == IN_MEMORY:
-            with self._lock:
-                return copy_store(self._connection, target)
-        with explained(self.path), closing(sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)) as other:
-            return copy_store(other, target)
+        if self.path != IN_MEMORY:
+            copy_store_file(self.path, target)  # with a connection of its own, which no write waits for
+            return
+        with self._lock:
+            copy_store(self._connection, target)
 
     def close(self) -> None:
         """Close the file. May be called twice."""

@@ -19,7 +19,7 @@ from pyworker.worker.core.readiness import Readiness
 from pyworker.worker.core.readiness import State as ReadinessState
 from pyworker.worker.core.sessions import Sessions
 from pyworker.worker.inbound.answers import json_response
-from pyworker.worker.reporting import metrics
+from pyworker import metrics
 from pyworker.worker.reporting.engine_link import EngineLink
 from pyworker.worker.routes import Route
 from pyworker.worker.warm_up import WarmUp

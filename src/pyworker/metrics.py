@@ -1,16 +1,16 @@
-"""Prometheus metrics of a worker. Counts are read from the ledger when asked for; only timings are collected."""
+"""Prometheus's text format: counts are read when they are asked for, only durations are collected."""
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-__all__ = ["Histogram", "Snapshot", "Timings", "by_outcome", "counter", "exposition", "gauge"]
+__all__ = ["Histogram", "Snapshot", "by_outcome", "counter", "counters", "exposition", "gauge", "gauges"]
 
 BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
@@ -41,21 +41,6 @@ class Histogram:
         return HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum_s)
 
 
-class Timings:
-    """How long requests waited, worked, and had to wait for the model's first byte."""
-
-    def __init__(self) -> None:
-        self.queue = Histogram("pyworker_queue_seconds", "Time a request waited in this worker's queue.")
-        self.work = Histogram("pyworker_work_seconds", "Time from a request's turn to the end of its answer.")
-        self.first_byte = Histogram(
-            "pyworker_first_byte_seconds", "Time from a request's turn to the head of the model's answer."
-        )
-
-    def families(self) -> list[Metric]:
-        """All of them."""
-        return [self.queue.family(), self.work.family(), self.first_byte.family()]
-
-
 class _OnDemand(Collector):
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -83,7 +68,22 @@ def counter(name: str, text: str, value: float) -> Metric:
 
 def by_outcome(name: str, text: str, values: Mapping[str, float]) -> Metric:
     """A count since start for each outcome."""
-    family = CounterMetricFamily(name, text, labels=["outcome"])
-    for outcome, value in values.items():
-        family.add_metric([outcome], value)
+    return counters(name, text, ("outcome",), {(outcome,): value for outcome, value in values.items()})
+
+
+def counters(name: str, text: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]) -> Metric:
+    """Counts since start, by the values of the labels."""
+    return _labelled(CounterMetricFamily(name, text, labels=labels), values)
+
+
+def gauges(name: str, text: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]) -> Metric:
+    """Values of now, by the values of the labels."""
+    return _labelled(GaugeMetricFamily(name, text, labels=labels), values)
+
+
+def _labelled(
+    family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[tuple[str, ...], float]
+) -> Metric:
+    for labels, value in values.items():
+        family.add_metric(labels, value)
     return family
