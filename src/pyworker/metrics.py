@@ -81,9 +81,7 @@ def gauges(name: str, text: str, labels: Sequence[str], values: Mapping[tuple[st
     return _labelled(GaugeMetricFamily(name, text, labels=labels), values)
 
 
-def _labelled(
-    family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[tuple[str, ...], float]
-) -> Metric:
+def _labelled(family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[tuple[str, ...], float]) -> Metric:
     for labels, value in values.items():
         family.add_metric(labels, value)
     return family

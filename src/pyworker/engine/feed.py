@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
-from collections.abc import Generator
 from typing import Any, Final
 
 from pyworker.wire import dump

@@ -32,7 +32,7 @@ def ticket_key(secret: bytes, key_id: str) -> TicketKey:
 
 
 def mtoken(secret: bytes, key_id: str) -> str:
-    """What the worker with this ticket key id proves its reports with. It crosses the wire, and says nothing of the key."""
+    """What the worker with this ticket key id proves its reports with. It says nothing of the key."""
     return _text(hmac.digest(secret, f"mtoken:{key_id}".encode(), "sha256"))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
+from pyworker import metrics
 from pyworker.errors import AuthenticationFailed
 from pyworker.worker.books import Books
 from pyworker.worker.core.gate import Gate
@@ -19,7 +20,6 @@ from pyworker.worker.core.readiness import Readiness
 from pyworker.worker.core.readiness import State as ReadinessState
 from pyworker.worker.core.sessions import Sessions
 from pyworker.worker.inbound.answers import json_response
-from pyworker import metrics
 from pyworker.worker.reporting.engine_link import EngineLink
 from pyworker.worker.routes import Route
 from pyworker.worker.warm_up import WarmUp
