@@ -28,7 +28,7 @@ __all__ = [
 class Phase(Enum):
     """Where a worker is in its life, as scaling sees it."""
 
-    STARTING = "starting"  # created or started, not ready yet: its processes start, its model loads, it is measured
+    STARTING = "starting"  # not ready yet: it waits, loads, is measured; or drains in an update and will start again
     ACTIVE = "active"  # ready: takes requests
     STOPPING = "stopping"  # told to drain; will be cold
     COLD = "cold"  # stopped, keeps its disk: ready again sooner than a new one
@@ -38,7 +38,10 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """One worker. ``capacity_per_s`` is 0.0 until it was measured; ``failures`` counts since it was last ready."""
+    """One worker. ``capacity_per_s`` is 0.0 until it was measured.
+
+    ``failures`` counts in a row: it begins anew once the worker was ready for ``Tempo.healthy_s``, or is updated.
+    """
 
     id: int
     group_id: int
@@ -46,7 +49,7 @@ class WorkerView:
     since_s: float  # when this phase began
     capacity_per_s: float = 0.0
     load: float = 0.0  # workload in flight, what was sent to it and is not reported yet included
-    busy: int = 0  # requests and sessions in flight; 0: it can be stopped without waiting
+    busy: int = 0  # requests, waiting or working, and sessions; 0: it can be stopped without waiting
     was_ready: bool = False  # its model has been loaded once
     failures: int = 0
     version: int = 1  # of its group's launch, with which it runs or will start
@@ -84,9 +87,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make a new worker in a group and start it."""
+    """Make a new worker in a group, of this version of its launch, and start it."""
 
     group_id: int
+    version: int
     reason: str
 
 

@@ -1,0 +1,110 @@
+"""The workers of one endpoint by group and phase, and what each can do. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pyworker.engine.core.memory import GroupMemory, Memory
+from pyworker.engine.core.view import GroupView, Phase, View, WorkerView
+
+__all__ = ["Fleet", "Group"]
+
+_BELIEVED: Final = 10.0  # times its group's median: a worker that claims more lies, or its unit is another
+_ENOUGH: Final = 3  # capacities, for a median that one liar cannot move
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """One workergroup. ``memory`` is replaced while a decision is made."""
+
+    view: GroupView
+    memory: GroupMemory
+    workers: list[WorkerView] = field(default_factory=list[WorkerView])
+    capacity_per_s: float = 0.0  # of one worker: measured, or as other groups'; 0: nothing is known
+    is_measured: bool = False
+    believed_per_s: float = 0.0
+
+    def of(self, *phases: Phase) -> list[WorkerView]:
+        """Its workers in these phases."""
+        return [worker for worker in self.workers if worker.phase in phases]
+
+    @property
+    def target_version(self) -> int:
+        """Which version all its workers are to have."""
+        view = self.view
+        rolled_back = self.memory.bad_version == view.version and view.previous_version is not None
+        return view.previous_version if rolled_back and view.previous_version is not None else view.version
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the target version is known to become ready."""
+        return self.memory.proven_version == self.target_version
+
+    @property
+    def safe_version(self) -> int:
+        """Which version a worker is made of when it is needed, and not to try something out."""
+        if self.is_proven or self.view.previous_version is None:
+            return self.target_version
+        return self.view.previous_version
+
+    def measure(self) -> None:
+        """Note the mean of what was measured, or what it was before."""
+        measured = [worker.capacity_per_s for worker in self.workers if worker.capacity_per_s > 0]
+        self.believed_per_s = _BELIEVED * statistics.median(measured) if len(measured) >= _ENOUGH else math.inf
+        mean = sum(min(capacity, self.believed_per_s) for capacity in measured) / max(len(measured), 1)
+        self.is_measured = bool(measured) or self.memory.capacity_per_s > 0
+        self.capacity_per_s = mean or self.memory.capacity_per_s
+
+
+class Fleet:
+    """All workers of a view. Those of groups that are not in it count in the limits, and are left alone."""
+
+    def __init__(self, view: View, memory: Memory) -> None:
+        remembered = {group.id: group for group in memory.groups}
+        self.view = view
+        self.groups: Mapping[int, Group] = {
+            group.id: Group(group, remembered.get(group.id, GroupMemory(group.id))) for group in view.groups
+        }
+        self.by_phase: Mapping[Phase, list[WorkerView]] = {phase: [] for phase in Phase}
+        for worker in view.workers:
+            self.by_phase[worker.phase].append(worker)
+            if worker.group_id in self.groups:
+                self.groups[worker.group_id].workers.append(worker)
+        self._measure()
+
+    def _measure(self) -> None:
+        for group in self.groups.values():
+            group.measure()
+        known = [group.capacity_per_s for group in self.groups.values() if group.is_measured]
+        others_per_s = sum(known) / len(known) if known else 0.0
+        for group in self.groups.values():
+            if not group.is_measured:
+                group.capacity_per_s = others_per_s
+
+    def group(self, worker: WorkerView) -> Group | None:
+        """The group of a worker that may be started and stopped; None where it comes and goes by itself."""
+        group = self.groups.get(worker.group_id)
+        return group if group is not None and group.view.can_start else None
+
+    def of(self, *phases: Phase) -> list[WorkerView]:
+        """Workers in these phases that may be started and stopped."""
+        return [worker for phase in phases for worker in self.by_phase[phase] if self.group(worker) is not None]
+
+    def capacity_per_s(self, worker: WorkerView) -> float:
+        """Of one worker: its own measure, or its group's. 0 while nothing is known."""
+        group = self.groups.get(worker.group_id)
+        if group is None:
+            return worker.capacity_per_s
+        return min(worker.capacity_per_s, group.believed_per_s) or group.capacity_per_s
+
+    def sum_per_s(self, workers: Iterable[WorkerView]) -> float:
+        """Of several together."""
+        return sum(self.capacity_per_s(worker) for worker in workers)
+
+    def startable(self) -> Sequence[Group]:
+        """Groups whose workers are started here."""
+        return [group for group in self.groups.values() if group.view.can_start]
