@@ -192,7 +192,6 @@ class Worker:
         self._land(request_idx)
         self._air[request_idx] = (min(cost, MOST), now_s)
         self._air_cost += min(cost, MOST)
-        return self.reqnum
 
     def next_reqnum(self) -> int:
         """The next number of those it has been given."""
