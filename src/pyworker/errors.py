@@ -30,6 +30,7 @@ __all__ = [
     "NoAnswerInTime",
     "NotFound",
     "NotReady",
+    "ProviderError",
     "PyWorkerError",
     "QueueFull",
     "SessionGone",
@@ -250,6 +251,10 @@ class NotFound(PyWorkerError):
     """There is nothing under this address; the message says what was looked for."""
 
     status = 404
+
+
+class ProviderError(PyWorkerError):
+    """A worker could not be started or stopped; the message says why and what to do."""
 
 
 # --- a client's call ------------------------------------------------------------------------------
