@@ -20,12 +20,14 @@ USUAL_FUNCTION_LINES = 30
 USUAL_SHARE = 0.95
 
 PURE = re.compile(
-    r"pyworker\.(wire|errors|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)?|client\.retry)"
+    r"pyworker\.(wire|errors|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)?|client\.retry"
+    r"|instance\.(order|surroundings))"
 )
 IMPURE = {"asyncio", "aiohttp", "os", "time", "logging", "socket", "subprocess", "threading", "random", "secrets"}
 
 READS_THE_ENVIRONMENT = {
     "src/pyworker/settings.py": "the only reader",
+    "src/pyworker/instance/__main__.py": "hands on what it inherited, and is too small for settings.py",
     "src/pyworker/testing/process.py": "a process that is started inherits it",
 }
 

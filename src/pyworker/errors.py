@@ -31,6 +31,7 @@ __all__ = [
     "NoAnswerInTime",
     "NotFound",
     "NotReady",
+    "ProviderError",
     "PyWorkerError",
     "QueueFull",
     "SecretsExposed",
@@ -267,6 +268,10 @@ class NotFound(PyWorkerError):
     """There is nothing under this address; the message says what was looked for."""
 
     status = 404
+
+
+class ProviderError(PyWorkerError):
+    """A worker could not be started or stopped; the message says why and what to do."""
 
 
 # --- what the engine keeps -----------------------------------------------------------------------------
