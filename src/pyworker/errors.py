@@ -32,6 +32,7 @@ __all__ = [
     "NotFound",
     "NotReady",
     "ProviderError",
+    "Overloaded",
     "PyWorkerError",
     "QueueFull",
     "SecretsExposed",
@@ -218,6 +219,12 @@ class TooManySessions(_TryLater):
 
 class NotReady(_TryLater):
     """The worker is not ready; GET /pyworker/ready on the worker's machine says what it waits for."""
+
+    status = 503
+
+
+class Overloaded(_TryLater):
+    """The engine has too much to do: try again in a moment."""
 
     status = 503
 

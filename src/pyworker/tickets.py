@@ -113,6 +113,11 @@ class TicketKey:
     id: str
     secret: bytes
 
+    @property
+    def text(self) -> str:
+        """The secret as a worker's environment has it: base64url."""
+        return _text(self.secret)
+
     def __repr__(self) -> str:
         return f"TicketKey(id={self.id!r})"
 

@@ -35,6 +35,7 @@ __all__ = [
     "WaitingAnswer",
     "WorkerInfo",
     "WorkerStatus",
+    "convert",
     "cost_is_valid",
     "decode_object",
     "dump",
@@ -302,6 +303,11 @@ def _not_an_object(error: str) -> str:
 def parse(body: bytes | memoryview, type_: type[_T]) -> _T:
     """JSON bytes to a message. Raises InvalidJson, or JsonDataException naming each field that is wrong."""
     return type_(**read_fields(decode_object(body), type_))
+
+
+def convert(message: dict[str, Any], type_: type[_T]) -> _T:
+    """A decoded JSON object to a message. Raises JsonDataException naming each field that is wrong."""
+    return type_(**read_fields(message, type_))
 
 
 def parse_auth_data(message: Any) -> AuthData:

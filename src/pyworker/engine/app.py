@@ -3,55 +3,126 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Final
+import ssl
+import tempfile
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
 from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pyworker.engine.calls import ENGINE, ROUTES
-from pyworker.engine.engine import Engine, EngineConfig
-from pyworker.engine.http import errors_as_json
+from pyworker.engine.calls.http import ENGINE, MANAGEMENT, SCALER, errors_as_json
+from pyworker.engine.calls.routes import ROUTES
+from pyworker.engine.core.memory import Tempo
+from pyworker.engine.data_directory import DataDirectory, back_up, data_directory
+from pyworker.engine.engine import Engine, EngineConfig, utc_now
+from pyworker.engine.instances import Instances
+from pyworker.engine.management import Management
+from pyworker.engine.providers.base import Provider
+from pyworker.engine.scaler import Scaler
 from pyworker.errors import ConfigurationError
 
-__all__ = ["make_app", "running_engine"]
+__all__ = ["RunningEngine", "running_engine"]
 
 SHUTDOWN_S: Final = 5.0
 
 
-@asynccontextmanager
-async def running_engine(config: EngineConfig, key: rsa.RSAPrivateKey | None = None) -> AsyncGenerator[str, None]:
-    """An engine that serves for as long as this is entered; gives its url. Raises ConfigurationError.
+@dataclass(frozen=True, slots=True)
+class RunningEngine:
+    """An engine that serves at ``url``. ``new_key`` is the account key that was made because there was none."""
 
-    Without a ``key`` to sign with one is made, off the event loop because it takes a while.
+    url: str
+    engine: Engine
+    management: Management
+    scaler: Scaler
+    new_key: str | None = None
+
+
+@asynccontextmanager
+async def running_engine(
+    config: EngineConfig,
+    folder: Path | None = None,
+    providers: Mapping[str, Provider] | None = None,
+    tempo: Tempo | None = None,
+) -> AsyncGenerator[RunningEngine]:
+    """An engine that serves for as long as this is entered. Raises ConfigurationError, StoreError.
+
+    What it must not forget is in ``folder``; without one in a temporary one, which goes with it. At the end its workers
+    are stopped while it still serves, since they finish what they have and report it.
     """
-    engine = Engine(config, key or await asyncio.to_thread(rsa.generate_private_key, 65537, 2048))
+    async with AsyncExitStack() as stack:
+        kept = await _kept(stack, folder)
+        engine = Engine(config, kept.store, kept.identity)
+        engine.load()
+        instances = Instances(engine, providers or {})
+        scaler = Scaler(engine, instances, tempo)
+        management = Management(engine, instances, scaler, back_up=partial(engine.thread.run, back_up, kept.folder))
+        new_key = await _make_what_is_missing(engine, management)
+        engine.url = await _serve(stack, engine, management, scaler)
+        await stack.enter_async_context(engine.watching())
+        stack.push_async_callback(instances.close)
+        await stack.enter_async_context(_meanwhile(scaler.keep_scaling()))
+        yield RunningEngine(engine.url, engine, management, scaler, new_key)
+
+
+async def _kept(stack: AsyncExitStack, folder: Path | None) -> DataDirectory:
+    """The data directory, open. Making keys takes a while, so it is done off the event loop."""
+    if folder is None:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyworker-engine-")))
+    opened = data_directory(folder, utc_now())
+    kept = await asyncio.to_thread(opened.__enter__)
+    stack.push(opened)
+    return kept
+
+
+async def _make_what_is_missing(engine: Engine, management: Management) -> str | None:
+    """The endpoints that shall be there, and an account key when there is none; gives that."""
+    there = {endpoint.name for endpoint in engine.registry.endpoints}
+    for name in engine.config.endpoints:
+        if name not in there:
+            await management.create_endpoint({"endpoint_name": name, "max_queue_time": engine.config.max_queue_time_s})
+    if engine.config.api_key or any(row.revoked_epoch_s is None for row in await management.list_keys()):
+        return None
+    _, key = await management.create_key("made at the first start")
+    return key
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Do this beside what is in the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _serve(stack: AsyncExitStack, engine: Engine, management: Management, scaler: Scaler) -> str:
     runner = web.AppRunner(
-        make_app(engine, config.max_body_bytes),
+        _app(engine, management, scaler),
         access_log=None,  # it would hold api keys
         handler_cancellation=True,
         shutdown_timeout=SHUTDOWN_S,
     )
     await runner.setup()
-    async with engine.watching():
-        try:
-            yield await _listen(runner, config)
-        finally:
-            engine.waiting.close()
-            await runner.cleanup()
+    stack.push_async_callback(runner.cleanup)
+    stack.callback(engine.let_go)
+    return await _listen(runner, engine.config)
 
 
-def make_app(engine: Engine, max_body_bytes: int) -> web.Application:
-    """The application that serves an engine."""
-    app = web.Application(middlewares=[errors_as_json], client_max_size=max_body_bytes)
-    app[ENGINE] = engine
+def _app(engine: Engine, management: Management, scaler: Scaler) -> web.Application:
+    app = web.Application(middlewares=[errors_as_json], client_max_size=engine.config.max_body_bytes)
+    app[ENGINE], app[MANAGEMENT], app[SCALER] = engine, management, scaler
     app.add_routes(ROUTES)
     return app
 
 
 async def _listen(runner: web.AppRunner, config: EngineConfig) -> str:
-    site = web.TCPSite(runner, config.host, config.port)
+    site = web.TCPSite(runner, config.host, config.port, ssl_context=_tls(config))
     try:
         await site.start()
     except OSError as error:
@@ -60,7 +131,22 @@ async def _listen(runner: web.AppRunner, config: EngineConfig) -> str:
             "choose another port with --port, or --port 0 for any free one"
         ) from None
     host, port = runner.addresses[0][:2]
-    return f"http://{_reachable(str(host))}:{port}"
+    return config.public_url or f"{'https' if config.tls else 'http'}://{_reachable(str(host))}:{port}"
+
+
+def _tls(config: EngineConfig) -> ssl.SSLContext | None:
+    if config.tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(*config.tls)
+    except (OSError, ssl.SSLError) as error:
+        certificate, key = config.tls
+        raise ConfigurationError(
+            f"--tls-cert {certificate} and --tls-key {key} cannot be used ({error}): give a certificate and its key, "
+            "both as PEM files"
+        ) from None
+    return context
 
 
 def _reachable(host: str) -> str:

@@ -131,6 +131,21 @@ class Records:
         row = changed(self._groups[group.id], parameters)
         await self._save_group(group, replace(row, extra={**row.extra, **(extra or {})}))
 
+    async def renew_group(self, group: Group) -> None:
+        """The same launch as a new version: every worker is started anew with it."""
+        row = self._groups[group.id]
+        version = row.versions_made + 1
+        await self._save_group(
+            group,
+            replace(
+                row,
+                version=version,
+                versions_made=version,
+                previous_version=row.version,
+                previous_launch=row.parameters.launch,
+            ),
+        )
+
     async def go_back(self, group: Group) -> None:
         """To the launch before the newest."""
         await self._save_group(group, gone_back(self._groups[group.id]))
@@ -156,6 +171,7 @@ class Records:
         group: Group,
         *,
         life: Life = Life.RUNNING,
+        version: int | None = None,
         scheme: Scheme | None = None,
         url: str = "",
         reported_id: int | None = None,
@@ -172,7 +188,7 @@ class Records:
             signature_scheme=scheme,
             url=url or None,
             reported_id=reported_id,
-            version=group.version,
+            version=version or group.version,
             created_epoch_s=self._epoch_s(),
         )
         row = await self._thread.run(self._store.add_worker, row)

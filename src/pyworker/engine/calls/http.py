@@ -7,19 +7,36 @@ import json
 import logging
 import re
 from typing import Any, Final
+from functools import wraps
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from pyworker.engine.engine import Engine
-from pyworker.errors import BadRequest, InvalidJson, JsonDataException, PyWorkerError
-from pyworker.wire import dump
+from pyworker.engine.management import Management
+from pyworker.engine.scaler import Scaler
+from pyworker.errors import BadRequest, InvalidJson, JsonDataException, Overloaded, PyWorkerError
+from pyworker.wire import decode_object, dump
 
-__all__ = ["ENGINE", "answer", "bearer", "errors_as_json", "key_in", "read_body", "whole_number"]
+__all__ = [
+    "ENGINE",
+    "MANAGEMENT",
+    "SCALER",
+    "account_only",
+    "answer",
+    "bearer",
+    "body_of",
+    "errors_as_json",
+    "key_in",
+    "read_body",
+    "whole_number",
+]
 
 log = logging.getLogger("pyworker.engine")
 
 ENGINE: Final = web.AppKey("engine", Engine)
+MANAGEMENT: Final = web.AppKey("management", Management)
+SCALER: Final = web.AppKey("scaler", Scaler)
 BODY_PATIENCE_S: Final = 30.0
 _BEARER: Final = "bearer "
 
@@ -32,7 +49,8 @@ def answer(message: Any, status: int = 200) -> web.Response:
 async def read_body(request: web.Request) -> bytes:
     """The whole body. Answers 413 above the app's limit, 408 when it does not come."""
     try:
-        async with asyncio.timeout(BODY_PATIENCE_S):
+        async with asyncio.timeout(MANAGEMENT: Final = web.AppKey("management", Management)
+BODY_PATIENCE_S):
             return await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout() from None
@@ -47,6 +65,30 @@ def bearer(request: web.Request) -> str | None:
 def key_in(request: web.Request, body_key: str | None = None) -> str | None:
     """The API key: from the header, the body, or the query, in this order."""
     return bearer(request) or body_key or request.query.get("api_key")
+
+
+async def body_of(request: web.Request) -> dict[str, Any]:
+    """The JSON object of a body; an empty one is an empty object. Raises InvalidJson."""
+    body = await read_body(request)
+    return decode_object(body) if body else {}
+
+
+def account_only(call: Handler) -> Handler:
+    """A call for those with an account key. One too many while the engine is busy is turned away at once."""
+
+    @wraps(call)
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        engine = request.app[ENGINE]
+        if engine.pressure.is_high:
+            raise Overloaded(retry_after_s=1.0)
+        body_key = None
+        if bearer(request) is None and request.can_read_body:
+            stated = (await body_of(request)).get("api_key")
+            body_key = stated if isinstance(stated, str) else None
+        engine.keys.require_account(key_in(request, body_key))
+        return await call(request)
+
+    return guarded
 
 
 def whole_number(text: str, *, name: str = "an id") -> int:

@@ -90,6 +90,10 @@ class Dispatcher:
             request = self._new(owner, endpoint, query.cost, moment.now_s)
         return self._answer(request, moment)
 
+    def turned_away(self, endpoint: Endpoint, why: str) -> WaitingAnswer:
+        """What a request is told of which nothing is kept: it comes again as a new one."""
+        return WaitingAnswer(endpoint=endpoint.name, status=why, request_uuid=self._signer.request_uuid())
+
     def hold(self, request_idx: int, now_s: float, *, held: bool) -> None:
         """A call that waits for this request stays open, or no longer does."""
         request = self._requests.get(request_idx)

@@ -186,6 +186,10 @@ class Registry:
             endpoint.stirred = False
         return self._ready[endpoint]
 
+    def worker_by_number(self, number: int) -> Worker | None:
+        """By the engine's own number for it."""
+        return self._workers.get(number)
+
     def worker_by_id(self, worker_id: int) -> Worker:
         """By the number that is shown for it. Raises NotFound."""
         for worker in self._workers.values():

@@ -76,6 +76,10 @@ class Provider(Protocol):
         """All instances of this engine that there are, those of an engine before it included."""
         ...
 
+    async def logs(self, instance_id: int, tail: int = 50) -> dict[str, list[str]]:
+        """The last lines of each of its logs, by name, without secrets."""
+        ...
+
     async def close(self) -> None:
         """The engine ends properly: leave nothing behind that runs."""
         ...

@@ -1,0 +1,264 @@
+"""What is done to an engine on purpose: endpoints, workergroups, workers and keys are made, changed and removed."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from pyworker.engine.core.derived import account_key, digest
+from pyworker.engine.core.endpoints import Endpoint, Group
+from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, checked
+from pyworker.engine.core.workers import Worker
+from pyworker.engine.engine import Engine
+from pyworker.engine.identity import Kind
+from pyworker.engine.instances import Instances
+from pyworker.engine.scaler import Scaler
+from pyworker.engine.store.rows import AccountKeyRow
+from pyworker.errors import BadRequest, JsonDataException, NotFound
+from pyworker.tickets import SCHEMES, Scheme
+from pyworker.wire import TokenAnswer, TokenRequest
+
+__all__ = ["Management"]
+
+MOST_TAIL: Final = 2_000
+STATES: Final = ("active", "stopped")
+_OTHER_NAMES: Final = {"min_workers": "cold_workers"}
+_NOT_EXTRA: Final = {"id", "api_key", "endpoint_id", "endpoint_name", "launch", "client_id", "created_at", "version"}
+
+
+class Management:
+    """``templates`` are workergroups that can be asked for by name (``template_hash``)."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        instances: Instances,
+        scaler: Scaler,
+        *,
+        back_up: Callable[[Path], Awaitable[None]],
+    ) -> None:
+        self.templates: dict[str, GroupParameters] = {}
+        self._engine = engine
+        self._instances = instances
+        self._scaler = scaler
+        self._back_up = back_up
+
+    # --- endpoints ---
+
+    async def create_endpoint(self, fields: Mapping[str, Any]) -> Endpoint:
+        """A new endpoint from the fields of the wire. Raises JsonDataException, BadRequest, StoreError."""
+        name = fields.get("endpoint_name")
+        if not isinstance(name, str) or not name:
+            raise JsonDataException({"endpoint_name": "give it a name"})
+        parameters = checked(EndpointParameters(), _renamed(fields))
+        auto_delete_in_s = _seconds(fields, "auto_delete_in_seconds")
+        endpoint = await self._engine.records.add_endpoint(name, parameters, auto_delete_in_s)
+        self._changed(endpoint, "made")
+        return endpoint
+
+    async def change_endpoint(self, endpoint: Endpoint, fields: Mapping[str, Any]) -> None:
+        """Change what is given. Raises JsonDataException, BadRequest, StoreError."""
+        changes: dict[str, Any] = {"parameters": checked(endpoint.parameters, _renamed(fields))}
+        state = fields.get("endpoint_state")
+        if state is not None:
+            if state not in STATES:
+                raise JsonDataException({"endpoint_state": f"is {' or '.join(STATES)}"})
+            changes["state"] = state
+        if fields.get("endpoint_name") is not None:
+            changes["name"] = str(fields["endpoint_name"])
+        await self._engine.records.change_endpoint(endpoint, **changes)
+        self._changed(endpoint, "changed")
+
+    async def revoke_endpoint_key(self, endpoint: Endpoint) -> str:
+        """Another key of its own from now on. Raises StoreError."""
+        await self._engine.records.change_endpoint(endpoint, key_generation=endpoint.generation + 1)
+        self._changed(endpoint, "given another key")
+        return self._engine.keys.endpoint_key(endpoint)
+
+    async def delete_endpoint(self, endpoint: Endpoint) -> None:
+        """With its groups and workers. Raises StoreError."""
+        workers = self._engine.registry.members(endpoint)
+        await self._engine.records.remove_endpoint(endpoint)
+        self._engine.waiting.wake(self._engine.dispatcher.forget_endpoint(endpoint))
+        await self._end(workers)
+        self._changed(endpoint, "deleted")
+
+    # --- workergroups ---
+
+    async def create_group(self, fields: Mapping[str, Any]) -> Group:
+        """A new workergroup from the fields of the wire. Raises JsonDataException, BadRequest, StoreError."""
+        endpoint = self._endpoint_of(fields)
+        template = fields.get("template_hash")
+        base = self.templates.get(str(template)) if template is not None else None
+        if template is not None and base is None and fields.get("launch") is None:
+            known = ", ".join(self.templates) or "none"
+            raise BadRequest(f"template_hash names no workergroup template: {template!r}; there is {known}")
+        parameters = checked(base or GroupParameters(name=str(template or "default")), fields)
+        group = await self._engine.records.add_group(endpoint, parameters, _extra(fields))
+        self._changed(endpoint, f"given the workergroup {parameters.name}")
+        return group
+
+    async def change_group(self, group: Group, fields: Mapping[str, Any]) -> None:
+        """Change what is given; another launch is rolled out. Raises JsonDataException, StoreError."""
+        template = fields.get("template_hash")
+        base = self.templates.get(str(template)) if template is not None else None
+        changed = base or group.parameters
+        parameters = checked(changed, {"name": group.parameters.name, **fields})
+        await self._engine.records.change_group(group, parameters, _extra(fields))
+        self._changed(group.endpoint, f"changed: its workergroup {group.parameters.name} has version {group.version}")
+
+    async def update_group(self, group: Group) -> int:
+        """Start all its workers anew, one after the other, with the newest launch. Gives its version."""
+        template = self.templates.get(group.parameters.name)
+        if template is not None and template.launch != group.parameters.launch:
+            await self._engine.records.change_group(group, replace(group.parameters, launch=template.launch))
+        else:
+            await self._engine.records.renew_group(group)
+        self._changed(group.endpoint, f"updating its workergroup {group.parameters.name} to version {group.version}")
+        return group.version
+
+    async def cancel_update(self, group: Group) -> int:
+        """Back to the version before. Gives the version. Raises BadRequest when no update is under way."""
+        if group.before is None:
+            raise BadRequest(f"no update of the workergroup {group.parameters.name!r} is under way")
+        await self._engine.records.go_back(group)
+        self._changed(group.endpoint, f"going back: its workergroup {group.parameters.name} to version {group.version}")
+        return group.version
+
+    async def delete_group(self, group: Group) -> None:
+        """With its workers. Raises StoreError."""
+        workers = self._engine.registry.members(group)
+        await self._engine.records.remove_group(group)
+        await self._end(workers)
+        self._changed(group.endpoint, f"rid of its workergroup {group.parameters.name}")
+
+    # --- workers ---
+
+    async def issue_token(self, query: TokenRequest) -> TokenAnswer:
+        """A new external worker's secrets. Raises BadRequest, StoreError."""
+        endpoint = self._engine.registry.endpoint(query.endpoint)
+        group = await self._engine.records.external_group(endpoint, query.workergroup)
+        asked = query.signature_scheme or group.parameters.signature_scheme
+        worker, mtoken = await self._engine.records.add_worker(
+            group, scheme=_scheme(asked), url=query.url or "", reported_id=query.id
+        )
+        self._engine.journal.note(endpoint, f"a token for a worker is issued (number {worker.number})", group=group)
+        key = worker.ticket_key
+        return TokenAnswer(
+            endpoint=endpoint.name,
+            mtoken=mtoken,
+            ticket_key=key.text if key else None,
+            ticket_key_id=key.id if key else None,
+        )
+
+    async def remove_worker(self, worker: Worker) -> None:
+        """Destroy it; an external one is known no more. Raises StoreError."""
+        await self._end([worker])
+        self._scaler.nudge()
+
+    def stop_worker(self, worker: Worker) -> None:
+        """Let it be cold. Raises BadRequest for one that is not started here, or is being dealt with."""
+        self._require_idle(worker)
+        self._instances.stop(worker)
+
+    def start_worker(self, worker: Worker) -> None:
+        """Start it again. Raises BadRequest like ``stop_worker``."""
+        self._require_idle(worker)
+        self._instances.start(worker)
+
+    def _require_idle(self, worker: Worker) -> None:
+        if worker.is_external:
+            raise BadRequest(f"worker {worker.id} is not started here: stop or start it on its own machine")
+        if self._instances.is_busy(worker):
+            raise BadRequest(f"worker {worker.id} is {worker.state}: wait until that is done")
+
+    async def worker_logs(self, worker: Worker, tail: int) -> dict[str, list[str]]:
+        """The last lines of its logs, by log. Raises BadRequest where they are not to be had, ProviderError."""
+        return await self._instances.logs(worker, max(1, min(tail, MOST_TAIL)))
+
+    async def _end(self, workers: list[Worker]) -> None:
+        for worker in workers:
+            if worker.is_external:
+                await self._engine.records.remove_worker(worker)
+            elif not self._instances.is_busy(worker):
+                self._instances.destroy(worker)
+
+    # --- keys ---
+
+    async def create_key(self, name: str) -> tuple[AccountKeyRow, str]:
+        """A new account key, which is shown this once. Raises StoreError."""
+        key = account_key(secrets.token_bytes(32))
+        row = AccountKeyRow(id=0, name=name, digest=digest(key), created_epoch_s=time.time())
+        row = await self._engine.thread.run(self._engine.store.add_account_key, row)
+        self._engine.keys.allow(row.digest)
+        return row, key
+
+    async def list_keys(self) -> list[AccountKeyRow]:
+        """All of them, without the keys themselves. Raises StoreError."""
+        return await self._engine.thread.run(self._engine.store.account_keys)
+
+    async def revoke_key(self, key_id: int) -> None:
+        """It opens nothing any more. Raises NotFound, StoreError."""
+        row = next((row for row in await self.list_keys() if row.id == key_id), None)
+        if row is None:
+            raise NotFound(f"there is no account key with the id {key_id}")
+        await self._engine.thread.run(self._engine.store.revoke_account_key, key_id, time.time())
+        self._engine.keys.revoke(row.digest)
+
+    async def rotate(self, kind: Kind) -> int:
+        """A new generation of the secret; the ones before stay good. Raises StoreError."""
+        generation = await self._engine.thread.run(self._engine.identity.rotate, kind)
+        self._engine.signer.use(self._engine.identity.rsa_keys)
+        return generation
+
+    async def back_up(self, path: Path) -> None:
+        """A copy of all that the engine keeps, on its machine. Raises StoreError."""
+        await self._back_up(path)
+
+    # --- helpers ---
+
+    def _endpoint_of(self, fields: Mapping[str, Any]) -> Endpoint:
+        if fields.get("endpoint_id") is not None:
+            return self._engine.registry.endpoint_by_id(int(fields["endpoint_id"]))
+        if fields.get("endpoint_name") is not None:
+            return self._engine.registry.endpoint(str(fields["endpoint_name"]))
+        raise JsonDataException({"endpoint_id": "missing parameter; or give endpoint_name"})
+
+    def _changed(self, endpoint: Endpoint, how: str) -> None:
+        if not endpoint.deleted:
+            self._engine.journal.note(endpoint, f"the endpoint is {how}")
+        self._engine.feed.publish("endpoint", {"endpoint": endpoint.name, "id": endpoint.id, "how": how})
+        self._scaler.nudge()
+
+
+def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {_OTHER_NAMES.get(name, name): value for name, value in fields.items()}
+
+
+def _extra(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of the wire that mean nothing here and are given back as they came."""
+    known = _NOT_EXTRA | set(GroupParameters.__struct_fields__)
+    return {name: value for name, value in fields.items() if name not in known and value is not None}
+
+
+def _seconds(fields: Mapping[str, Any], name: str) -> float | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+        raise JsonDataException({name: "must be a number above 0"})
+    return float(value)
+
+
+def _scheme(number: int | None) -> Scheme | None:
+    if number is None:
+        return None
+    for scheme in SCHEMES:
+        if scheme == number:
+            return scheme
+    raise BadRequest("signature_scheme is 1, 3 or 4; leave it out for tickets")
