@@ -2,7 +2,7 @@
 
 engine-id           whose secrets these are; written last, so that all of them are there when it is
 rsa-1.pem ...       keys of the RSA signatures, one file a generation
-ticket-1.secret ... what workers' ticket keys are derived from, one file a generation
+ticket-1.secret ... what workers' ticket keys and mtokens are derived from, one file a generation
 endpoint.secret     what endpoints' own keys are derived from
 ca-key.pem ca.pem   the root that signs workers' certificates
 """

@@ -1,8 +1,8 @@
 """Keys that are computed and not kept: made from the engine's secrets, the same at every start. Pure.
 
-Each is HMAC-SHA256 of a secret over a text that names its use, so that no key of one kind can stand for another.
-What an engine gives out at random, account keys and mtokens, has 256 bits: nobody can try them all, so a plain SHA-256
-tells them apart as safely as a slow hash would, a thousand times quicker.
+Each is HMAC-SHA256 of a secret over a text that names its use: no key of one kind can stand for another, and none says
+anything of another. All have 256 bits that nobody can guess or try out, so what is kept of those that are kept is their
+plain SHA-256: a slow hash is for what people make up, and here would only slow down the engine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["account_key", "digest", "endpoint_key", "generation_of", "mtoken", "
 
 
 def ticket_key_id(generation: int, random: bytes) -> str:
-    """A name for a worker's ticket key; the generation of the secret that it is derived from stands in it."""
+    """A name for a worker's ticket key and mtoken, with the generation of the secret that they are derived from."""
     return f"{generation}-{random.hex()}"
 
 

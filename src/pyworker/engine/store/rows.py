@@ -63,12 +63,12 @@ class GroupRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker, from its token on. Of the mtoken only the digest is known, of the ticket key only the id."""
+    """A worker, from its token on. Of the mtoken only the digest is here, of the ticket key only the name."""
 
     id: int = 0
     workergroup_id: int
     token_digest: bytes
-    ticket_key_id: str | None = None  # None: it gets RSA signatures
+    ticket_key_id: str | None = None  # names what its keys are derived from (engine.core.derived)
     signature_scheme: int | None = None  # None: tickets
     rsa_generation: int | None = None  # of the public key that it knows
     url: str | None = None  # bound by the first report, like the id
