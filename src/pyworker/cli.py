@@ -92,18 +92,22 @@ def engine(
     allow_network: Annotated[
         list[str] | None, typer.Option(metavar="CIDR", help="Where workers may be; may be repeated. Default: anywhere.")
     ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="What it remembers. Default: ~/.local/state/pyworker/engine"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run an engine: it knows the workers and says which one a request goes to.
 
-    It keeps everything in memory, and serves until Ctrl-C or SIGTERM.
+    It remembers endpoints, keys and workers from one start to the next, and serves until Ctrl-C or SIGTERM.
     """
     import secrets
 
     from pyworker import logs
     from pyworker.engine.core.addresses import ANYWHERE
     from pyworker.engine.serve import EngineConfig, serve
-    from pyworker.settings import LogSettings, environment
+    from pyworker.settings import LogSettings, environment, state_folder
 
     names = endpoint or ["default"]
     key = api_key or secrets.token_urlsafe(32)
@@ -112,7 +116,8 @@ def engine(
     logs.set_up(LogSettings.from_env(environment()))
     serve(
         EngineConfig(key, names, host, port, max_queue_time, networks),
-        lambda url: _announce({"url": url, **shown}, as_json=as_json),
+        data_dir or state_folder(environment()) / "engine",
+        lambda running: _announce({"url": running.url, **shown}, as_json=as_json),
     )
 
 

@@ -21,7 +21,7 @@ from pyworker.errors import SettingsError
 from pyworker.names import nearest
 from pyworker.tickets import TicketKey
 
-__all__ = ["VARIABLES", "LogSettings", "WorkerSettings", "environment", "unknown_variables"]
+__all__ = ["VARIABLES", "LogSettings", "WorkerSettings", "environment", "state_folder", "unknown_variables"]
 
 MIB = 1024 * 1024
 
@@ -97,7 +97,7 @@ class WorkerSettings:
         keys = reader.ticket_keys()
         if reader.problems:
             raise SettingsError(reader.problems)
-        values.setdefault("state_dir", _default_state_dir(env))
+        values.setdefault("state_dir", state_folder(env))
         return cls(**values, ticket_keys=keys, log=LogSettings.from_env(env))
 
 
@@ -254,8 +254,8 @@ class _Reader:
         return TicketKey(key_id, secret)
 
 
-def _default_state_dir(env: Mapping[str, str]) -> Path:
-    """A fixed place of this user's, not the folder the worker was started from."""
+def state_folder(env: Mapping[str, str]) -> Path:
+    """Where this user's programs keep what they know: a fixed place, not the folder that one was started from."""
     if env.get("XDG_STATE_HOME"):
         return Path(env["XDG_STATE_HOME"]) / "pyworker"
     if env.get("HOME"):

@@ -13,10 +13,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from pyworker.engine.app import running_engine
+from pyworker.engine.calls.http import errors_as_json
 from pyworker.engine.engine import EngineConfig
-from pyworker.engine.http import errors_as_json
 from pyworker.errors import ConfigurationError
-from tests.support.engines import API_KEY, EngineUnderTest, ReportingWorker, a_fleet, an_engine, rsa_key
+from tests.support.engines import API_KEY, EngineUnderTest, ReportingWorker, a_fleet, an_engine
 
 ROUTE = {"endpoint": "default", "api_key": API_KEY, "cost": 10}
 
@@ -104,8 +104,8 @@ async def test_a_caller_that_left_takes_no_worker_away_from_the_next() -> None:
 
 async def test_the_engine_lets_held_calls_go_when_it_stops() -> None:
     async with aiohttp.ClientSession() as http:
-        async with running_engine(EngineConfig(API_KEY, port=0), rsa_key()) as url:
-            held = asyncio.create_task(EngineUnderTest(url, http).route(wait=60))
+        async with running_engine(EngineConfig(API_KEY, ("default",), port=0)) as running:
+            held = asyncio.create_task(EngineUnderTest(running.url, http).route(wait=60))
             await asyncio.wait([held], timeout=0.2)
         assert "url" not in await held
 
@@ -417,5 +417,5 @@ async def test_a_port_that_is_taken_is_a_clear_error() -> None:
     async with an_engine() as engine:
         taken = int(engine.url.rpartition(":")[2])
         with pytest.raises(ConfigurationError, match="--port 0"):
-            async with running_engine(EngineConfig(API_KEY, port=taken), rsa_key()):
+            async with running_engine(EngineConfig(API_KEY, port=taken)):
                 pass

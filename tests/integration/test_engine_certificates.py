@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from tests.support.engines import EngineUnderTest, ReportingWorker, a_fleet, rsa_key
+from tests.support.engines import EngineUnderTest, ReportingWorker, a_fleet
+from tests.support.fleets import rsa_key
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import base64
+import functools
 import itertools
+import shutil
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from pyworker.engine.app import running_engine
-from pyworker.engine.engine import EngineConfig
+from pyworker.engine.data_directory import data_directory
+from pyworker.engine.engine import EngineConfig, utc_now
 from pyworker.errors import AuthenticationFailed
 from pyworker.testing import Behaviour, FakeRequest, FakeServer
 from pyworker.tickets import TicketKey, load_public_key, read_ticket, rsa_message, verify_rsa
 from pyworker.wire import AuthData, TokenAnswer, parse, parse_auth_data
-from tests.support.fleets import rsa_key
 
 API_KEY = "account-key"
 
@@ -54,14 +60,33 @@ class EngineUnderTest:
             return parse(await response.read(), TokenAnswer)
 
 
+@functools.cache
+def _new_folder() -> Path:
+    """What an engine's data directory holds after its first start; making the keys takes a while."""
+    folder = Path(tempfile.mkdtemp(prefix="pyworker-test-engine-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with data_directory(folder / "data", utc_now()):
+        return folder / "data"
+
+
+def _a_folder() -> Path:
+    return Path(shutil.copytree(_new_folder(), Path(tempfile.mkdtemp(prefix="pyworker-test-engine-")) / "data"))
+
+
 @asynccontextmanager
-async def an_engine(**config: Any) -> AsyncIterator[EngineUnderTest]:
-    """An engine with one endpoint, ``default``, on a free port."""
-    async with (
-        running_engine(EngineConfig(API_KEY, port=0, **config), rsa_key()) as url,
-        aiohttp.ClientSession() as http,
-    ):
-        yield EngineUnderTest(url, http)
+async def an_engine(folder: Path | None = None, **config: Any) -> AsyncIterator[EngineUnderTest]:
+    """An engine with one endpoint, ``default``, on a free port; with the data directory of one before, if given."""
+    its_folder = folder or await asyncio.to_thread(_a_folder)
+    config = {"port": 0, "endpoints": ("default",), **config}
+    try:
+        async with (
+            running_engine(EngineConfig(API_KEY, **config), its_folder) as running,
+            aiohttp.ClientSession() as http,
+        ):
+            yield EngineUnderTest(running.url, http)
+    finally:
+        if folder is None:
+            await asyncio.to_thread(shutil.rmtree, its_folder.parent)
 
 
 class ReportingWorker(FakeServer):

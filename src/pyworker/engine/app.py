@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 import tempfile
-from collections.abc import AsyncGenerator, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
 from pyworker.engine.calls.http import ENGINE, MANAGEMENT, SCALER, errors_as_json
 from pyworker.engine.calls.routes import ROUTES
 from pyworker.engine.core.memory import Tempo
-from pyworker.engine.data_directory import DataDirectory, back_up, data_directory
+from pyworker.engine.data_directory import data_directory
 from pyworker.engine.engine import Engine, EngineConfig, utc_now
 from pyworker.engine.instances import Instances
 from pyworker.engine.management import Management
@@ -28,6 +27,8 @@ from pyworker.errors import ConfigurationError
 __all__ = ["RunningEngine", "running_engine"]
 
 SHUTDOWN_S: Final = 5.0
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,10 @@ async def running_engine(
     are stopped while it still serves, since they finish what they have and report it.
     """
     async with AsyncExitStack() as stack:
-        kept = await _kept(stack, folder)
-        engine = Engine(config, kept.store, kept.identity)
-        engine.load()
+        engine, kept_in = await stack.enter_async_context(_in_a_thread(_loaded(config, folder)))
         instances = Instances(engine, providers or {})
         scaler = Scaler(engine, instances, tempo)
-        management = Management(engine, instances, scaler, back_up=partial(engine.thread.run, back_up, kept.folder))
+        management = Management(engine, instances, scaler, kept_in)
         new_key = await _make_what_is_missing(engine, management)
         engine.url = await _serve(stack, engine, management, scaler)
         await stack.enter_async_context(engine.watching())
@@ -68,14 +67,26 @@ async def running_engine(
         yield RunningEngine(engine.url, engine, management, scaler, new_key)
 
 
-async def _kept(stack: AsyncExitStack, folder: Path | None) -> DataDirectory:
-    """The data directory, open. Making keys takes a while, so it is done off the event loop."""
-    if folder is None:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyworker-engine-")))
-    opened = data_directory(folder, utc_now())
-    kept = await asyncio.to_thread(opened.__enter__)
-    stack.push(opened)
-    return kept
+@contextmanager
+def _loaded(config: EngineConfig, folder: Path | None) -> Generator[tuple[Engine, Path]]:
+    """An engine with all that it remembers, and the folder that it is in."""
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyworker-engine-")))
+        kept = stack.enter_context(data_directory(folder, utc_now()))
+        engine = Engine(config, kept.store, kept.identity)
+        engine.load()
+        yield engine, kept.folder
+
+
+@asynccontextmanager
+async def _in_a_thread(blocking: AbstractContextManager[_T]) -> AsyncGenerator[_T]:
+    """Enter and leave a context manager that reads and writes files, off the event loop."""
+    entered = await asyncio.to_thread(blocking.__enter__)
+    try:
+        yield entered
+    finally:
+        await asyncio.to_thread(blocking.__exit__, None, None, None)
 
 
 async def _make_what_is_missing(engine: Engine, management: Management) -> str | None:

@@ -143,6 +143,9 @@ class Engine:
         self.dispatcher.hold(request_idx, time.monotonic(), held=True)
         try:
             await self.waiting.hold(request_idx, wait_s)
+        except asyncio.CancelledError:  # its client has left
+            self.dispatcher.give_up(request_idx)
+            raise
         finally:
             self.pressure.held -= 1
             self.dispatcher.hold(request_idx, time.monotonic(), held=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from pyworker.engine.core.derived import account_key, digest
 from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, checked
 from pyworker.engine.core.workers import Worker
+from pyworker.engine.data_directory import back_up
 from pyworker.engine.engine import Engine
 from pyworker.engine.identity import Kind
 from pyworker.engine.instances import Instances
@@ -32,21 +34,14 @@ _NOT_EXTRA: Final = {"id", "api_key", "endpoint_id", "endpoint_name", "launch", 
 
 
 class Management:
-    """``templates`` are workergroups that can be asked for by name (``template_hash``)."""
+    """``folder`` is the engine's; ``templates`` are workergroups that can be asked for by name (``template_hash``)."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        instances: Instances,
-        scaler: Scaler,
-        *,
-        back_up: Callable[[Path], Awaitable[None]],
-    ) -> None:
+    def __init__(self, engine: Engine, instances: Instances, scaler: Scaler, folder: Path) -> None:
         self.templates: dict[str, GroupParameters] = {}
         self._engine = engine
         self._instances = instances
         self._scaler = scaler
-        self._back_up = back_up
+        self._folder = folder
 
     # --- endpoints ---
 
@@ -218,7 +213,7 @@ class Management:
 
     async def back_up(self, path: Path) -> None:
         """A copy of all that the engine keeps, on its machine. Raises StoreError."""
-        await self._back_up(path)
+        await asyncio.to_thread(back_up, self._folder, path)
 
     # --- helpers ---
 

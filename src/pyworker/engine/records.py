@@ -45,12 +45,14 @@ class Records:
         self._identity = identity
         self._now_s = now_s
         self._epoch_s = epoch_s
+        self._first_reqnum = 0
         self._endpoints: dict[int, EndpointRow] = {}
         self._groups: dict[int, GroupRow] = {}
         self._workers: dict[int, WorkerRow] = {}
 
     def load(self, first_reqnum: int) -> None:
-        """Everything that is stored, into the registry; workers' numbers go on from ``first_reqnum``."""
+        """Everything that is stored, into the registry; all workers' numbers go on from ``first_reqnum``."""
+        self._first_reqnum = first_reqnum
         for row in self._store.endpoints():
             self._endpoints[row.id] = row
             self._registry.add_endpoint(_endpoint(row, self._now_s()))
@@ -61,9 +63,7 @@ class Records:
         groups = {group.id: group for group in self._registry.all_groups}
         for row in self._store.workers():
             self._workers[row.id] = row
-            worker = self._worker(row, groups[row.workergroup_id])
-            worker.reqnum = first_reqnum
-            self._registry.add_worker(worker, row.token_digest)
+            self._registry.add_worker(self._worker(row, groups[row.workergroup_id]), row.token_digest)
 
     # --- endpoints ---
 
@@ -246,6 +246,7 @@ class Records:
             life=_LIFE[row.wanted],
             since_s=now_s,
             was_ready=row.was_ready,
+            reqnum=self._first_reqnum,
             capacity_per_s=row.capacity_per_s,
         )
 

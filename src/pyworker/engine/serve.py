@@ -17,7 +17,7 @@ __all__ = ["EngineConfig", "run", "serve", "until_stopped"]
 
 def serve(
     config: EngineConfig,
-    folder: Path,
+    folder: Path | None,
     announce: Callable[[RunningEngine], None],
     providers: Callable[[], Mapping[str, Provider]] = dict,
 ) -> None:
@@ -27,7 +27,7 @@ def serve(
 
 async def _serve(
     config: EngineConfig,
-    folder: Path,
+    folder: Path | None,
     announce: Callable[[RunningEngine], None],
     providers: Callable[[], Mapping[str, Provider]],
 ) -> None:

@@ -6,8 +6,8 @@ import asyncio
 import json
 import logging
 import re
-from typing import Any, Final
 from functools import wraps
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -49,8 +49,7 @@ def answer(message: Any, status: int = 200) -> web.Response:
 async def read_body(request: web.Request) -> bytes:
     """The whole body. Answers 413 above the app's limit, 408 when it does not come."""
     try:
-        async with asyncio.timeout(MANAGEMENT: Final = web.AppKey("management", Management)
-BODY_PATIENCE_S):
+        async with asyncio.timeout(BODY_PATIENCE_S):
             return await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout() from None

@@ -100,6 +100,12 @@ class Dispatcher:
         if request is not None:
             self._line(request.endpoint).hold(request_idx, now_s, held=held)
 
+    def give_up(self, request_idx: int) -> None:
+        """Nobody waits for this request any more; it may be asked for again, at the end of the line."""
+        request = self._requests.get(request_idx)
+        if request is not None:
+            self._line(request.endpoint).leave(request_idx)
+
     def poll(self, request_idx: int, moment: Moment) -> RouteAnswer | WaitingAnswer | None:
         """The answer for a request that is held here; None when it was forgotten."""
         request = self._requests.get(request_idx)
