@@ -1,6 +1,6 @@
 """Workers on this machine, with real processes: how they start, end, and are found again."""
 
-# ruff: noqa: ASYNC110, ASYNC240 - what is waited for are files and processes
+# ruff: noqa: ASYNC240 - what is waited for are files and processes
 from __future__ import annotations
 
 import asyncio

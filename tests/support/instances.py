@@ -21,7 +21,8 @@ def stop(*_):
     print("asked to stop", flush=True)
     sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
-print("started with", *sys.argv[1:], flush=True)
+sys.stdout.write(" ".join(["started with", *sys.argv[1:]]) + "\\n")  # in one piece
+sys.stdout.flush()
 while True:
     signal.pause()
 """
