@@ -13,13 +13,13 @@ from typing import Final, NamedTuple
 
 from pyworker.instance.folder import Folder
 
-__all__ = ["Spawned", "end_leftovers", "reap", "send", "spawn"]
+__all__ = ["Spawned", "end_leftovers", "reap", "reap_soon", "send", "spawn"]
 
 _MARK: Final = "PYWORKER_STATE_DIR"  # by which a process is known for an instance's, whatever has become of its parent
 _GONE_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 0.01
 
-_children: set[int] = set()  # supervisors that this process started, until they are reaped
+_children: dict[int, Path] = {}  # supervisors that this process started, by pid, until they are reaped
 
 
 class Spawned(NamedTuple):
@@ -56,7 +56,7 @@ def spawn(folder: Folder, environment: Mapping[str, str], *, tied: bool = False)
     finally:
         os.close(its_input)
         os.close(its_output)
-    _children.add(pid)
+    _children[pid] = folder.path
     return Spawned(started_fd, tie_fd)
 
 
@@ -77,7 +77,16 @@ def reap() -> None:
         except ChildProcessError:
             ended = True
         if ended:
-            _children.discard(pid)
+            _children.pop(pid, None)
+
+
+def reap_soon(folder: Folder) -> None:
+    """The same, for a supervisor that has let go of its lock already: its process ends in a moment."""
+    until_s = time.monotonic() + _GONE_S
+    reap()
+    while folder.path in _children.values() and time.monotonic() < until_s:
+        time.sleep(_LOOK_AGAIN_S)
+        reap()
 
 
 def end_leftovers(folder: Folder) -> None:

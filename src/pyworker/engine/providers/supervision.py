@@ -141,7 +141,7 @@ class Supervision:
                     await _until_gone(pid)
         except TimeoutError:
             return False
-        await asyncio.to_thread(control.reap)
+        await asyncio.to_thread(control.reap_soon, self.folder)
         return True
 
 
