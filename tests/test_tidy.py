@@ -34,7 +34,7 @@ READS_THE_ENVIRONMENT = {
 # where anything may be raised, because the code called is not ours or nothing stands above
 CATCHES_EVERYTHING = {
     "src/pyworker/cli.py": {"main"},
-    "src/pyworker/engine/http.py": {"errors_as_json"},
+    "src/pyworker/engine/calls/http.py": {"errors_as_json"},
     "src/pyworker/fields.py": {"_hints"},
     "src/pyworker/worker/inbound/app.py": {"_answer_errors.answer_errors"},
     "src/pyworker/worker/authored.py": {

@@ -62,7 +62,7 @@ class Backend:
         max_sessions: open sessions at once, None or 0 for no limit.
         lifecycle: an async context manager entered before the worker can become ready.
         fixed_throughput: the capacity in workload/s; no benchmark is run.
-        readiness: "log" or "health"; by default "log" when there is a log file.
+        readiness: "log" or "health"; by default "log" when there is a log file and a ModelLoaded action.
         unsecured, report_addr, mtoken: instead of what the environment says.
         version: what reports call this worker.
 

@@ -237,7 +237,7 @@ async def test_a_workers_certificate_is_checked_with_the_engines_root(tmp_path: 
         port = free_port()
         token = await engine.token(id=1, url=f"https://127.0.0.1:{port}")
         good.write_bytes(await _certificate(engine, token.mtoken, 1))
-        async with an_engine() as other:
+        async with an_engine(tmp_path / "other") as other:  # with keys of its own
             stranger = await other.token(id=1, url=f"https://127.0.0.1:{port}")
             bad.write_bytes(await _certificate(other, stranger.mtoken, 1))
         report = {"id": 1, "mtoken": token.mtoken, "url": f"https://127.0.0.1:{port}", "loadtime": 1.0, "max_perf": 1e3}

@@ -69,14 +69,16 @@ def _new_folder() -> Path:
         return folder / "data"
 
 
-def _a_folder() -> Path:
-    return Path(shutil.copytree(_new_folder(), Path(tempfile.mkdtemp(prefix="pyworker-test-engine-")) / "data"))
+def a_folder(parent: Path | None = None) -> Path:
+    """A data directory as an engine leaves it after its first start."""
+    parent = parent or Path(tempfile.mkdtemp(prefix="pyworker-test-engine-"))
+    return Path(shutil.copytree(_new_folder(), parent / "data"))
 
 
 @asynccontextmanager
 async def an_engine(folder: Path | None = None, **config: Any) -> AsyncIterator[EngineUnderTest]:
     """An engine with one endpoint, ``default``, on a free port; with the data directory of one before, if given."""
-    its_folder = folder or await asyncio.to_thread(_a_folder)
+    its_folder = folder or await asyncio.to_thread(a_folder)
     config = {"port": 0, "endpoints": ("default",), **config}
     try:
         async with (

@@ -19,7 +19,7 @@ from pyworker.errors import (
 )
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
-PLAIN = [cls for cls in CLASSES if cls not in {JsonDataException, SettingsError}]
+PLAIN = [cls for cls in CLASSES if cls not in {JsonDataException, SettingsError, errors.DeploymentError}]
 
 
 def name_of(value: object) -> str:

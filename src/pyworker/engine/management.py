@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from pyworker.engine.core.deployment import Deployment
 from pyworker.engine.core.derived import account_key, digest
 from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, checked
@@ -131,6 +132,32 @@ class Management:
         await self._engine.records.remove_group(group)
         await self._end(workers)
         self._changed(group.endpoint, f"rid of its workergroup {group.parameters.name}")
+
+    # --- a deployment ---
+
+    async def deploy(self, deployment: Deployment) -> Endpoint:
+        """Make the endpoint as it is described; what has changed is changed, and another launch rolled out.
+
+        Groups whose workers are started here and that are described no more are removed. Raises StoreError.
+        """
+        endpoint = next((one for one in self._engine.registry.endpoints if one.name == deployment.name), None)
+        if endpoint is None:
+            endpoint = await self._engine.records.add_endpoint(deployment.name, deployment.parameters)
+        elif endpoint.parameters != deployment.parameters:
+            await self._engine.records.change_endpoint(endpoint, parameters=deployment.parameters)
+        groups = {group.parameters.name: group for group in self._engine.registry.groups(endpoint)}
+        for parameters in deployment.groups:
+            self.templates[parameters.name] = parameters
+            group = groups.pop(parameters.name, None)
+            if group is None:
+                await self._engine.records.add_group(endpoint, parameters, {})
+            elif group.parameters != parameters:
+                await self._engine.records.change_group(group, parameters)
+        for group in groups.values():
+            if group.parameters.launch is not None:
+                await self.delete_group(group)
+        self._changed(endpoint, "as its deployment describes it")
+        return endpoint
 
     # --- workers ---
 

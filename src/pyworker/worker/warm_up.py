@@ -146,17 +146,14 @@ class WarmUp:
         if self._lifecycle is not None:
             self.readiness.waiting_for = "the worker's lifecycle to be entered"
             return
-        if self.tail is not None:
-            self.readiness.waiting_for = f"a line in {self.tail.path} that holds {self._loaded_texts()}"
+        texts = [repr(text) for action, text in self._log_actions if action is LogAction.ModelLoaded]
+        if self.tail is not None and texts:  # a log that says nothing of loading is read for its errors only
+            self.readiness.waiting_for = f"a line in {self.tail.path} that holds {' or '.join(texts)}"
             await self._remind()
             return
         self.readiness.waiting_for = f"{self._health.what} to be well"
         await self._until_well()
         self.event(Event.MODEL_LOADED)
-
-    def _loaded_texts(self) -> str:
-        texts = [repr(text) for action, text in self._log_actions if action is LogAction.ModelLoaded]
-        return " or ".join(texts) or "a text that a ModelLoaded log action names, but there is none"
 
     async def _remind(self) -> None:
         """Say now and then what is waited for, until the state changes."""

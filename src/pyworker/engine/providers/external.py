@@ -32,6 +32,10 @@ class ExternalProvider:
         """None."""
         return ()
 
+    async def logs(self, instance_id: int, tail: int = 50) -> dict[str, list[str]]:  # noqa: ARG002
+        """None: they are on its machine."""
+        return {}
+
     async def close(self) -> None:
         """Nothing: they go on."""
 

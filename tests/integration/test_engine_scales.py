@@ -1,0 +1,115 @@
+"""An engine that starts and stops real workers on this machine, by what is asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyworker.client import Client
+from pyworker.engine.app import RunningEngine
+from pyworker.engine.core.deployment import Deployment
+from pyworker.engine.core.memory import Tempo
+from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
+from pyworker.engine.engine import EngineConfig
+from pyworker.engine.up import providers_in, running_deployment
+from tests.support.engines import API_KEY, a_folder
+
+pytestmark = pytest.mark.limit_s(90)
+
+HERE = Path(__file__).parents[1] / "support" / "workers" / "scaled"
+QUICK = Tempo(
+    stable_s=3.0,
+    burst_s=1.0,
+    settled_s=1.0,
+    cold_s=4.0,
+    retry_first_s=0.5,
+    retry_longest_s=2.0,
+    given_up_s=60.0,
+    healthy_s=2.0,
+    canary_s=0.5,
+)
+
+
+def launch(**environment: str) -> Launch:
+    return Launch(
+        worker=("{python}", "-m", "pyworker.cli", "run", str(HERE)),
+        model=("{python}", str(HERE / "model.py"), "{model_port}"),
+        environment=environment,
+    )
+
+
+def deployment(*, groups: int = 1, environment: dict[str, str] | None = None, **parameters: Any) -> Deployment:
+    told = {"min_load": 0.0, "cold_workers": 0, "max_workers": 3, "cold_mult": 1.0, **parameters}
+    made = tuple(
+        GroupParameters(name=f"group-{number}", provider="local", launch=launch(**(environment or {})), test_workers=1)
+        for number in range(groups)
+    )
+    return Deployment(name="default", parameters=EndpointParameters(**told), groups=made)
+
+
+class World:
+    """An engine with its deployment, and a client."""
+
+    def __init__(self, running: RunningEngine, client: Client) -> None:
+        self.running = running
+        self.client = client
+
+    async def ask(self, tokens: int = 1) -> dict[str, Any]:
+        async with self.client.call("default", "/generate", {"tokens": tokens}, cost=float(tokens)) as answer:
+            assert answer.status == 200, await answer.read()
+            return await answer.json()
+
+    def states(self) -> list[str]:
+        registry = self.running.engine.registry
+        return sorted(worker.state for worker in registry.workers(registry.endpoint("default")))
+
+    async def until(self, *states: str) -> None:
+        while self.states() != sorted(states):
+            await asyncio.sleep(0.02)
+
+    async def log(self) -> str:
+        registry = self.running.engine.registry
+        tail = await self.running.engine.journal.tail(registry.endpoint("default"), 500)
+        return tail["info0"] + "\n" + tail["info1"]
+
+
+@asynccontextmanager
+async def a_world(described: Deployment, folder: Path) -> AsyncGenerator[World]:
+    config = EngineConfig(API_KEY, port=0)
+    async with (
+        running_deployment(described, config, folder, providers_in(folder), QUICK) as running,
+        Client(running.url, API_KEY, timeout_s=60) as client,
+    ):
+        yield World(running, client)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return a_folder(tmp_path)
+
+
+async def test_an_endpoint_at_zero_starts_a_worker_for_the_first_request_and_goes_back_to_zero(folder: Path) -> None:
+    async with a_world(deployment(cold_workers=1), folder) as world:
+        await world.until("STOPPED")  # it was measured once, and waits
+        assert (await world.ask())["tokens"] == 1
+        assert world.states() == ["IDLE"]
+        await world.until("STOPPED")
+        log = await world.log()
+        assert "start worker" in log
+        assert "stop worker" in log
+
+
+async def test_more_is_asked_for_than_one_worker_can_do_and_others_come(folder: Path) -> None:
+    async with a_world(deployment(min_load=10.0, target_queue_time=1.0, max_queue_time=3.0), folder) as world:
+        await world.until("IDLE")
+        asked = [asyncio.create_task(world.ask(100)) for _ in range(20)]  # 2000 tokens at 100/s a worker
+        while world.states().count("IDLE") < 3:
+            await asyncio.sleep(0.05)
+        answers = await asyncio.gather(*asked)
+        assert len({answer["by"] for answer in answers}) > 1
+        await world.until("IDLE")  # the others are let go: neither load nor cold_mult asks for them
