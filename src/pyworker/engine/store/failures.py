@@ -14,7 +14,7 @@ from pyworker.errors import BadRequest, StoreBusy, StoreDamaged, StoreError, Sto
 
 __all__ = ["explained"]
 
-_ALMOST_NOTHING: Final = 1024 * 1024  # bytes: SQLite's own files may find no room in as little as this
+_ALMOST_NOTHING: Final = 64 * 1024  # bytes: in as little as this SQLite cannot make the files that it needs beside
 _DISK: Final = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _OF_SQLITE: Final[dict[int, tuple[type[StoreError], str]]] = {
     sqlite3.SQLITE_FULL: (StoreFull, "the disk that holds {} is full: make room on it; this change was not stored"),

@@ -258,9 +258,9 @@ class Store:
         with self._database.transaction() as connection:
             connection.executemany(
                 "INSERT INTO log_lines (endpoint_id, workergroup_id, level, epoch_s, text) "
-                "SELECT id, :workergroup_id, :level, :epoch_s, substr(:text, 1, :longest) "
+                "SELECT id, :workergroup_id, :level, :epoch_s, :text "
                 "FROM endpoints WHERE id = :endpoint_id",
-                [to_columns(line) | {"longest": LONGEST_LINE} for line in lines],
+                [to_columns(line) | {"text": _storable(line.text)} for line in lines],
             )
             connection.executemany(
                 "DELETE FROM log_lines WHERE endpoint_id = ?1 AND level = ?2 AND id <= (SELECT id FROM log_lines "
@@ -276,6 +276,11 @@ class Store:
             (endpoint_id, level, max(0, min(tail, LINES_KEPT))),
         )
         return [to_row(LogLine, row) for row in reversed(rows)]
+
+
+def _storable(text: str) -> str:
+    """Cut to its length, and valid Unicode whatever a process wrote: one line must not keep others from the log."""
+    return text[:LONGEST_LINE].encode(errors="replace").decode()
 
 
 def _insert(connection: Connection, sql: str, columns: Mapping[str, Any]) -> int:

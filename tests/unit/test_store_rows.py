@@ -266,6 +266,12 @@ def test_lines_of_an_endpoint_that_is_gone_do_not_keep_others_from_being_stored(
     assert [line.text for line in store.log_lines(endpoint.id, "info0")] == ["kept"]
 
 
+def test_a_line_that_is_not_valid_unicode_keeps_no_other_from_the_log(store: Store) -> None:
+    endpoint = store.add_endpoint(endpoint_row())
+    store.add_log_lines(lines(endpoint, "broken \udcff\0!", "whole"))
+    assert [line.text for line in store.log_lines(endpoint.id, "info0")] == ["broken ?\0!", "whole"]
+
+
 # --- the end --------------------------------------------------------------------------------------
 
 
