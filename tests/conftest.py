@@ -89,6 +89,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("PYWORKER_", "WORKER_", "MODEL_", "VAST_TCP_PORT_", "SSL_")) or name in _SETTINGS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("PYWORKER_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg-state"))
 
 
 _SETTINGS = {

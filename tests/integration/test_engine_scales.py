@@ -113,3 +113,46 @@ async def test_more_is_asked_for_than_one_worker_can_do_and_others_come(folder: 
         answers = await asyncio.gather(*asked)
         assert len({answer["by"] for answer in answers}) > 1
         await world.until("IDLE")  # the others are let go: neither load nor cold_mult asks for them
+
+
+async def test_a_worker_that_crashes_in_a_loop_is_given_up_with_the_reason(folder: Path) -> None:
+    described = deployment(min_load=10.0, environment={"CRASHES": "yes"})
+    async with a_world(described, folder) as world:
+        group = world.running.engine.registry.groups()[0]
+        while "given up" not in group.trouble:
+            await asyncio.sleep(0.05)
+        assert "no such model" in group.trouble
+
+
+async def test_a_worker_that_is_killed_is_replaced_and_its_request_fails_over_or_clearly(folder: Path) -> None:
+    async with a_world(deployment(min_load=150.0, cold_mult=1.0), folder) as world:
+        await world.until("IDLE", "IDLE")
+        asked = [asyncio.create_task(world.ask(30)) for _ in range(6)]
+        await asyncio.wait(asked, timeout=0.2)
+        victim = supervised(folder)[0]
+        os.kill(victim["worker"], signal.SIGKILL)
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(result, dict | WorkerUnreachable | AssertionError) for result in results)
+        assert any(isinstance(result, dict) for result in results)
+        assert (await world.ask())["tokens"] == 1
+        await world.until("IDLE", "IDLE")
+        assert not runs(victim["model"])
+
+
+async def test_an_engine_that_comes_after_one_that_was_killed_adopts_its_workers(folder: Path) -> None:
+    described = deployment(min_load=10.0)
+    first = await asyncio.create_subprocess_exec(*engine_process(folder, described), env=engine_environment())
+    try:
+        await until_supervised(folder)
+        before = supervised(folder)
+        first.kill()
+        await first.wait()
+        assert all(runs(pid) for one in before for pid in one.values())
+        async with a_world(described, folder) as world:
+            await world.until("IDLE")
+            assert supervised(folder) == before
+            assert (await world.ask())["tokens"] == 1
+        assert not any(runs(pid) for one in before for pid in one.values())
+    finally:
+        if first.returncode is None:
+            first.kill()

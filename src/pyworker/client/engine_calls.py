@@ -9,9 +9,9 @@ from typing import Final
 
 import aiohttp
 
-from pyworker.client.failures import no_engine, not_an_engine, refused
+from pyworker.client.failures import is_passing, no_engine, not_an_engine, refused
 from pyworker.client.pursuit import Pursuit
-from pyworker.errors import PyWorkerError
+from pyworker.errors import EngineRefused, EngineUnreachable, PyWorkerError
 from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer, dump, parse_route_answer
 
 __all__ = ["EngineCalls"]
@@ -30,14 +30,27 @@ class EngineCalls:
         self._web_url = web_url
         self._api_key = api_key
         self._tls: ssl.SSLContext | None = None
+        self._was_there = False
 
     async def route(self, pursuit: Pursuit, endpoint: str, cost: float) -> RouteAnswer:
-        """A worker for this request; waits until there is one. Raises EngineUnreachable, EngineRefused."""
+        """A worker for this request; waits until there is one.
+
+        An engine that has answered before may be starting again: it is asked until it is back. Raises
+        EngineUnreachable, EngineRefused.
+        """
         while True:
             asked_s = time.monotonic()
             hold_s = max(0.0, min(HOLD_S, pursuit.left_s - 0.5))
             query = RouteRequest(endpoint, self._api_key, cost, pursuit.request_idx, REPLAY_S, hold_s)
-            answered = await self._post("/route/", dump(query), hold_s + PATIENCE_S)
+            try:
+                answered = await self._post("/route/", dump(query), hold_s + PATIENCE_S)
+            except (EngineUnreachable, EngineRefused) as error:
+                if not (self._was_there and is_passing(error)):
+                    raise
+                pursuit.reason = str(error)
+                await asyncio.sleep(pursuit.next_poll_s())
+                continue
+            self._was_there = True
             routed = self._read(answered)
             pursuit.request_idx = routed.request_idx or pursuit.request_idx
             if isinstance(routed, RouteAnswer):

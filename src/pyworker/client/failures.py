@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 
 from pyworker.errors import EngineRefused, EngineUnreachable
 
-__all__ = ["no_engine", "not_an_engine", "refused"]
+__all__ = ["is_passing", "no_engine", "not_an_engine", "refused"]
+
+_PASSING = frozenset({500, 502, 503, 504})
 
 
 def refused(status: int, body: bytes) -> EngineRefused:
@@ -31,6 +33,11 @@ def no_engine(url: str, error: Exception) -> EngineUnreachable:
 def not_an_engine(url: str, why: object) -> EngineRefused:
     """Something answered, but not as an engine does."""
     return EngineRefused(f"the answer of {_base(url)} is not an engine's: {why}", status=200)
+
+
+def is_passing(error: EngineUnreachable | EngineRefused) -> bool:
+    """Whether an engine that was there may be there again in a moment."""
+    return isinstance(error, EngineUnreachable) or error.answered_status in _PASSING
 
 
 def _base(url: str) -> str:
