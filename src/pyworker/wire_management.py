@@ -21,9 +21,7 @@ __all__ = [
     "KeyInfo",
     "KeyRequest",
     "LogLines",
-    "LogsQuery",
     "RotateRequest",
-    "UpdateWorkers",
     "WorkerLogs",
     "parse_id",
     "parse_list",
@@ -53,23 +51,6 @@ class EndpointLogs(msgspec.Struct):
     info1: str = ""
     trace: str = ""
     debug: str = ""
-
-
-class LogsQuery(msgspec.Struct, omit_defaults=True):
-    """Body of ``/get_endpoint_logs/`` and ``/get_workergroup_logs/``; ``tail`` in lines."""
-
-    id: int | None = None
-    endpoint: str | None = None
-    api_key: str | None = None
-    tail: int | None = None
-
-
-class UpdateWorkers(msgspec.Struct, omit_defaults=True):
-    """Body of ``/update_workers/``: begins a rolling update, or calls it off."""
-
-    workergroup_id: int
-    api_key: str | None = None
-    cancel_update: bool | None = None
 
 
 class KeyInfo(msgspec.Struct, kw_only=True):

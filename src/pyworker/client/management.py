@@ -13,7 +13,7 @@ from pyworker.client.failures import no_engine, not_an_engine, refused
 from pyworker.errors import EngineRefused, InvalidJson, JsonDataException, NotFound, PyWorkerError
 from pyworker.wire import (
     EndpointInfo,
-    EndpointQuery,
+    Query,
     TokenAnswer,
     TokenRequest,
     WorkerInfo,
@@ -28,9 +28,7 @@ from pyworker.wire_management import (
     KeyAnswer,
     KeyInfo,
     KeyRequest,
-    LogsQuery,
     RotateRequest,
-    UpdateWorkers,
     WorkerLogs,
     parse_id,
     parse_list,
@@ -90,21 +88,21 @@ class Management:
 
     def update_workers(self, group_id: int, *, cancel: bool = False) -> dict[str, Any]:
         """Begin a rolling update, or call it off; what the engine says."""
-        return self._read("/update_workers/", decode_object, UpdateWorkers(group_id, cancel_update=cancel))
+        return self._read("/update_workers/", decode_object, Query(workergroup_id=group_id, cancel_update=cancel))
 
     def endpoint_logs(self, endpoint_id: int, tail: int) -> EndpointLogs:
         """The last lines of what was decided for an endpoint, and why."""
-        return self._read("/get_endpoint_logs/", _a(EndpointLogs), LogsQuery(id=endpoint_id, tail=tail))
+        return self._read("/get_endpoint_logs/", _a(EndpointLogs), Query(id=endpoint_id, tail=tail))
 
     def group_logs(self, group_id: int, tail: int) -> EndpointLogs:
         """The last lines that concern a workergroup."""
-        return self._read("/get_workergroup_logs/", _a(EndpointLogs), LogsQuery(id=group_id, tail=tail))
+        return self._read("/get_workergroup_logs/", _a(EndpointLogs), Query(id=group_id, tail=tail))
 
     # --- workers ---
 
     def workers(self, endpoint_id: int) -> list[WorkerInfo]:
         """The workers of an endpoint."""
-        return self._read("/get_endpoint_workers/", _list_of(WorkerInfo), EndpointQuery(endpoint_id))
+        return self._read("/get_endpoint_workers/", _list_of(WorkerInfo), Query(id=endpoint_id))
 
     def worker_logs(self, worker_id: int, tail: int) -> WorkerLogs:
         """The last log lines of a worker and of its model server."""
