@@ -62,5 +62,3 @@ def _payload(data: str) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise typer.BadParameter("the payload is a JSON object", param_hint="-d")
     return cast("dict[str, Any]", payload)
-
-

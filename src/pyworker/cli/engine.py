@@ -92,5 +92,3 @@ def _network(text: str) -> Network:
         return ip_network(text)
     except ValueError as error:
         raise typer.BadParameter(f"{error}; a network is written 10.0.0.0/8", param_hint="--allow-network") from None
-
-

@@ -22,5 +22,3 @@ def run(target: Annotated[str, typer.Argument(help="A worker's folder or file.")
     from pyworker.worker.serve import run_target
 
     raise typer.Exit(run_target(target))
-
-
