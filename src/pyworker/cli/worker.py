@@ -140,6 +140,9 @@ def token(
     signature_scheme: Annotated[
         int | None, typer.Option(metavar="1|3|4", help="RSA signatures of this scheme instead of tickets.")
     ] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="NAME", help="Its workergroup; else the endpoint's external one.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let a worker on a machine of your own join: issue its secrets, as lines for its environment.
@@ -149,7 +152,7 @@ def token(
     from pyworker.client.management import issue_token
     from pyworker.wire import TokenRequest
 
-    query = TokenRequest(endpoint, signature_scheme=signature_scheme)
+    query = TokenRequest(endpoint, workergroup=group, signature_scheme=signature_scheme)
     variables = _variables(issue_token(engine, require_key(api_key), query), engine)
     typer.echo(json.dumps(variables) if as_json else "\n".join(f"{name}={value}" for name, value in variables.items()))
 
