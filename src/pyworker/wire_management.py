@@ -15,6 +15,7 @@ from pyworker.wire import decode_object
 
 __all__ = [
     "BackupRequest",
+    "EndpointKey",
     "EndpointLogs",
     "GroupInfo",
     "KeyAnswer",
@@ -29,7 +30,7 @@ __all__ = [
 
 
 class GroupInfo(msgspec.Struct, kw_only=True):
-    """A workergroup as the management calls list it; what it is made of is in ``launch``."""
+    """A workergroup as the management calls list it. Its environment is not shown: it may hold secrets."""
 
     id: int
     endpoint_id: int
@@ -40,8 +41,12 @@ class GroupInfo(msgspec.Struct, kw_only=True):
     max_workers: int | None = None
     test_workers: int = 3
     signature_scheme: int | None = None
-    launch: dict[str, Any] | None = None
-    update: str = ""  # how far a rolling update is, in words; "" when there is none
+    command: list[str] | None = None  # of the worker
+    model_command: list[str] | None = None
+    version: int = 1
+    updating_from: int | None = None  # the version before, while a rolling update is under way
+    created_at: float = 0.0  # epoch s
+    trouble: str = ""  # why no more workers are started
 
 
 class EndpointLogs(msgspec.Struct):
@@ -54,25 +59,34 @@ class EndpointLogs(msgspec.Struct):
 
 
 class KeyInfo(msgspec.Struct, kw_only=True):
-    """An account's key as ``GET /api/v0/keys/`` lists it: never the key itself. Times in epoch s."""
+    """An account's key as ``GET /api/v0/keys/`` lists it: never the key itself."""
 
     id: int
     name: str = ""
-    created_at: float = 0.0
-    last_used_at: float = 0.0  # 0.0: never
+    created_epoch_s: float = 0.0
+    revoked_epoch_s: float | None = None
+    last_used_epoch_s: float | None = None
 
 
 class KeyRequest(msgspec.Struct):
     """Body of ``POST /api/v0/keys/``; the name is for people."""
 
-    name: str = ""
+    name: str
 
 
 class KeyAnswer(msgspec.Struct, kw_only=True):
     """A new account key, which is shown this once."""
 
     id: int
-    key: str
+    api_key: str
+    name: str = ""
+    success: bool = True
+
+
+class EndpointKey(msgspec.Struct, kw_only=True):
+    """Answer of ``POST /api/v0/endptjobs/{id}/key/``: the endpoint's new key of its own."""
+
+    api_key: str
     success: bool = True
 
 
@@ -83,7 +97,7 @@ class RotateRequest(msgspec.Struct):
 
 
 class BackupRequest(msgspec.Struct):
-    """Body of ``POST /api/v0/backup/``: a path on the engine's machine."""
+    """Body of ``POST /api/v0/backup/``: a new folder on the engine's machine, as an absolute path."""
 
     path: str
 

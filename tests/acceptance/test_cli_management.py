@@ -21,7 +21,7 @@ from tests.support.commands import PYWORKER, ROOT, Ended, pyworker, running
 from tests.support.managed_engine import API_KEY, ManagedEngine
 
 COMMANDS = {
-    "endpoint": ("list", "create", "show", "update", "delete", "logs"),
+    "endpoint": ("list", "create", "show", "update", "delete", "logs", "new-key"),
     "group": ("list", "create", "show", "update", "delete", "logs"),
     "worker": ("list", "show", "logs", "stop", "start", "delete", "token"),
     "key": ("list", "create", "revoke", "rotate"),
@@ -197,6 +197,8 @@ async def test_only_what_is_named_is_changed(engine: ManagedEngine) -> None:
     ended = await ask(engine, "endpoint", "update", "hello", "--set", "max_workers=8")
     assert "max_workers" in ended.out
     assert (engine.endpoints[endpoint_id]["max_workers"], engine.endpoints[endpoint_id]["min_load"]) == (8, 7.0)
+    await ask(engine, "endpoint", "update", "hello", "--set", "endpoint_state=stopped")
+    assert engine.endpoints[endpoint_id]["endpoint_state"] == "stopped"
     assert "say what is to change" in await refused(engine, "endpoint", "update", "hello", status=2)
 
 
@@ -206,6 +208,12 @@ async def test_nothing_is_deleted_without_a_word(engine: ManagedEngine) -> None:
     assert len(engine.endpoints) == 1
     await ask(engine, "endpoint", "delete", "hello", "--yes")
     assert engine.endpoints == {}
+
+
+async def test_an_endpoint_gets_another_key(engine: ManagedEngine) -> None:
+    engine.add_endpoint("hello")
+    assert "--yes" in await refused(engine, "endpoint", "new-key", "hello")
+    assert (await ask(engine, "endpoint", "new-key", "hello", "--yes")).out == "its-new-key\n"
 
 
 # --- logs ---
@@ -270,11 +278,11 @@ async def test_groups_are_found_by_name_by_endpoint_and_name_or_by_id(engine: Ma
 
 
 async def test_what_a_group_has_in_its_environment_is_not_shown(engine: ManagedEngine) -> None:
-    launch = {"worker": ["serve", "--name", "a b"], "environment": {"TOKEN": "s3cret"}, "resources": {"gpus": 1}}
-    engine.add_group(engine.add_endpoint("a"), "default", launch=launch)
+    launch = {"environment": {"TOKEN": "s3cret"}}  # from an engine that says too much
+    engine.add_group(engine.add_endpoint("a"), "default", launch=launch, command=["serve", "--name", "a b"])
     shown = (await ask(engine, "group", "show", "default")).out
-    assert re.search(r"^launch\.worker +serve --name 'a b'$", shown, re.MULTILINE)
-    assert re.search(r"^launch\.environment +TOKEN$", shown, re.MULTILINE)
+    assert re.search(r"^command +serve --name 'a b'$", shown, re.MULTILINE)
+    assert re.search(r"^model_command +-$", shown, re.MULTILINE)
     as_json = await asked_json(engine, "group", "show", "default")
     assert "s3cret" not in shown + json.dumps(as_json) + json.dumps(await asked_json(engine, "group", "list"))
 
@@ -285,6 +293,8 @@ async def test_a_rolling_update_is_begun_and_called_off(engine: ManagedEngine, d
     await ask(engine, "group", "update", "one", "--cancel")
     assert engine.done == [f"update {group_id}", f"cancel {group_id}"]
     await ask(engine, "group", "update", "one", "-f", deployment)
+    assert len(engine.done) == 2  # with another launch it is begun by itself
+    await ask(engine, "group", "update", "one", "--set", "signature_scheme=4")
     assert engine.done[2:] == [f"update {group_id}"]
     assert engine.groups[group_id]["launch"]["worker"] == ["serve-one"]
     assert engine.groups[group_id]["name"] == "one"
@@ -349,7 +359,7 @@ async def test_a_worker_is_stopped_started_and_deleted(engine: ManagedEngine) ->
 
 
 async def test_a_new_key_alone_is_on_stdout(engine: ManagedEngine) -> None:
-    ended = await pyworker("key", "create", "--name", "laptop", env=engine.env())
+    ended = await pyworker("key", "create", "laptop", env=engine.env())
     assert (ended.status, ended.out) == (0, "a-new-key\n")
     assert re.search(r"shown only now; take it back with: pyworker key revoke \d+", ended.err)
     assert [key["name"] for key in engine.keys.values()] == ["first", "laptop"]
@@ -375,8 +385,8 @@ async def test_a_kind_of_key_that_is_none_is_told(engine: ManagedEngine) -> None
 
 
 async def test_the_store_is_copied_where_it_is_said(engine: ManagedEngine) -> None:
-    assert "keep it secret" in (await ask(engine, "backup", "/var/backups/a.sqlite")).out
-    assert engine.done == ["backup /var/backups/a.sqlite"]
+    assert "keep it secret" in (await ask(engine, "backup", "/var/backups/a")).out
+    assert engine.done == ["backup /var/backups/a"]
 
 
 # --- what goes wrong for all of them ---

@@ -11,7 +11,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from pyworker.engine.http import errors_as_json
 
 from pyworker.engine.app import running_engine
 from pyworker.engine.calls.http import errors_as_json

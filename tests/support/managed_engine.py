@@ -25,7 +25,7 @@ class ManagedEngine(FakeServer):
         self.endpoints: dict[int, dict[str, Any]] = {}
         self.groups: dict[int, dict[str, Any]] = {}
         self.workers: dict[int, list[dict[str, Any]]] = {}  # by endpoint
-        self.keys: dict[int, dict[str, Any]] = {1: {"id": 1, "name": "first", "created_at": 1.79e9}}
+        self.keys: dict[int, dict[str, Any]] = {1: {"id": 1, "name": "first", "created_epoch_s": 1.79e9}}
         self.logs: list[str] = []
         self.done: list[str] = []
         self.refuse_groups = False
@@ -34,6 +34,7 @@ class ManagedEngine(FakeServer):
             ("GET", "/api/v0/endptjobs/", lambda _: _results(self.endpoints)),
             ("POST", "/api/v0/endptjobs/", self._create_endpoint),
             ("PUT", r"/api/v0/endptjobs/(\d+)/", self._change(self.endpoints)),
+            ("POST", r"/api/v0/endptjobs/(\d+)/key/", lambda *_: (200, {"success": True, "api_key": "its-new-key"})),
             ("DELETE", r"/api/v0/endptjobs/(\d+)/", self._delete(self.endpoints)),
             ("GET", "/api/v0/workergroups/", lambda _: _results(self.groups)),
             ("POST", "/api/v0/workergroups/", self._create_group),
@@ -116,7 +117,9 @@ class ManagedEngine(FakeServer):
 
     def _change(self, kept: dict[int, dict[str, Any]]) -> Callable[..., Answer]:
         def change(request: FakeRequest, number: str) -> Answer:
-            kept[int(number)] |= request.json()
+            changes = request.json()
+            version = kept[int(number)].get("version", 1) + ("launch" in changes)
+            kept[int(number)] |= changes | {"version": version}
             return 200, {"success": True}
 
         return change
@@ -149,8 +152,8 @@ class ManagedEngine(FakeServer):
 
     def _create_key(self, request: FakeRequest) -> Answer:
         key_id = next(self._ids) + 100
-        self.keys[key_id] = {"id": key_id, "name": request.json()["name"], "created_at": 1.79e9}
-        return 200, {"success": True, "id": key_id, "key": "a-new-key"}
+        self.keys[key_id] = {"id": key_id, "name": request.json()["name"], "created_epoch_s": 1.79e9}
+        return 200, {"success": True, "id": key_id, "name": "a", "api_key": "a-new-key"}
 
     def _note(self, what: str) -> Answer:
         self.done.append(what)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyworker.engine.core.parameters import GroupParameters
     from pyworker.wire import EndpointInfo
 
-__all__ = ["app", "create", "delete", "list_", "logs", "show", "update"]
+__all__ = ["app", "create", "delete", "list_", "logs", "new_key", "show", "update"]
 
 app = typer.Typer(help="Endpoints: the names that clients ask for, and how they scale.", no_args_is_help=True)
 
@@ -110,7 +110,13 @@ def show(
     show_fields({**fields, "workers": _counts(asked, found)})
 
 
-@app.command(epilog=examples("pyworker endpoint update hello --set max_workers=8 --set min_load=100"))
+@app.command(
+    epilog=examples(
+        "pyworker endpoint update hello --set max_workers=8 --set min_load=100",
+        "pyworker endpoint update hello --set endpoint_state=stopped",
+        "pyworker endpoint update hello -f deployment.toml",
+    )
+)
 def update(
     name: NameArgument,
     set_: SetOption = None,
@@ -118,16 +124,31 @@ def update(
     engine: EngineOption = ENGINE_URL,
     api_key: ApiKeyOption = None,
 ) -> None:
-    """Give an endpoint other parameters; what is not named stays. They hold at once, no worker is started anew."""
+    """Give an endpoint other parameters; what is not named stays. They hold at once, no worker is started anew.
+
+    endpoint_state=stopped lets it rest, endpoint_state=active goes on.
+    """
     changes = parameters.assignments(set_)
+    state = {name: changes.pop(name) for name in ("endpoint_state",) if name in changes}
     wanted = parameters.endpoint_parameters(parameters.deployment(file).parameters if file else None, changes)
-    changed = {key: value for key, value in _fields(wanted).items() if file or key in changes}
+    changed = state | {key: value for key, value in _fields(wanted).items() if file or key in changes}
     if not changed:
         raise typer.BadParameter("say what is to change, as --set max_workers=4, or with -f", param_hint="--set")
     asked = management(engine, api_key)
     found = endpoint_called(asked.endpoints(), name)
     asked.change_endpoint(found.id, changed)
     typer.echo(f"endpoint {found.endpoint_name} is changed: {', '.join(sorted(changed))}")
+
+
+@app.command("new-key", epilog=examples("pyworker endpoint new-key hello", "pyworker endpoint new-key hello --yes"))
+def new_key(
+    name: NameArgument, yes: YesOption = False, engine: EngineOption = ENGINE_URL, api_key: ApiKeyOption = None
+) -> None:
+    """Give an endpoint another key of its own, and print it. The one before opens nothing any more."""
+    asked = management(engine, api_key)
+    found = endpoint_called(asked.endpoints(), name)
+    confirm(f"Make a new key for endpoint {found.endpoint_name}? Whoever uses the old one is refused.", yes=yes)
+    typer.echo(asked.new_endpoint_key(found.id))
 
 
 @app.command(epilog=examples("pyworker endpoint delete hello", "pyworker endpoint delete hello --yes"))

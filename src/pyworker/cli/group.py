@@ -3,7 +3,7 @@
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -23,9 +23,10 @@ from pyworker.cli.common import (
 )
 from pyworker.cli.finding import endpoint_called, full_name, group_called, own_name
 from pyworker.cli.logs import FollowOption, Level, LevelOption, TailOption, show_logs
-from pyworker.cli.output import say_json, show_fields, show_table
+from pyworker.cli.output import moment, say_json, show_fields, show_table
 
 if TYPE_CHECKING:
+    from pyworker.client.management import Management
     from pyworker.engine.core.parameters import GroupParameters
     from pyworker.wire_management import GroupInfo
 
@@ -35,7 +36,7 @@ app = typer.Typer(help="Workergroups: workers made alike, and how they are updat
 
 NameArgument = Annotated[str, typer.Argument(help="The workergroup: its name, ENDPOINT/NAME, or its id.")]
 EndpointOption = Annotated[str | None, typer.Option("--endpoint", "-e", metavar="NAME", help="Those of one endpoint.")]
-COLUMNS = ("id", "endpoint", "name", "provider", "max workers", "test workers", "update")
+COLUMNS = ("id", "endpoint", "name", "provider", "max workers", "version", "updating from", "trouble")
 AT_ONCE: Final = {"max_workers", "test_workers"}  # what holds without a worker being started anew
 
 
@@ -51,10 +52,19 @@ def list_(
     chosen = endpoint_called(asked.endpoints(), endpoint).id if endpoint else None
     found = [group for group in asked.groups() if chosen in {None, group.endpoint_id}]
     if as_json:
-        say_json([_public(group) for group in found])
+        say_json(found)
         return
     rows = [
-        (each.id, each.endpoint_name, own_name(each), each.provider, each.max_workers, each.test_workers, each.update)
+        (
+            each.id,
+            each.endpoint_name,
+            own_name(each),
+            each.provider,
+            each.max_workers,
+            each.version,
+            each.updating_from,
+            each.trouble,
+        )
         for each in found
     ]
     show_table(COLUMNS, rows, empty="there is no workergroup: make one with `pyworker group create`")
@@ -98,13 +108,21 @@ def create(
 def show(
     name: NameArgument, engine: EngineOption = ENGINE_URL, api_key: ApiKeyOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show a workergroup. Of its environment only the names: the values may be secrets."""
-    found = _public(group_called(management(engine, api_key).groups(), name))
+    """Show a workergroup. Its environment is not shown: it may hold secrets."""
+    import shlex
+
+    import msgspec
+
+    found = group_called(management(engine, api_key).groups(), name)
     if as_json:
         say_json(found)
         return
-    launch: dict[str, Any] = found.pop("launch") or {}
-    show_fields({**found, **{f"launch.{key}": _words(value) for key, value in launch.items()}})
+    shown = {
+        "created_at": moment(found.created_at),
+        "command": shlex.join(found.command or ()),
+        "model_command": shlex.join(found.model_command or ()),
+    }
+    show_fields({**msgspec.structs.asdict(found), **shown})
 
 
 @app.command(
@@ -138,7 +156,8 @@ def update(
         typer.echo(f"workergroup {full_name(group)} is changed: {', '.join(sorted(changed))}")
     if changed and changed.keys() <= AT_ONCE:
         return
-    asked.update_workers(group.id, cancel=cancel)
+    if not changed or _version(asked, group) == group.version:
+        asked.update_workers(group.id, cancel=cancel)
     typer.echo(f"the update of {full_name(group)} is {'called off' if cancel else 'begun'}")
     typer.echo(f"\nNext: pyworker group logs {full_name(group)} --follow")
 
@@ -171,6 +190,11 @@ def logs(
     show_logs(lambda: asked.group_logs(found.id, tail), level, following=following, as_json=as_json)
 
 
+def _version(asked: Management, group: GroupInfo) -> int:
+    """As it is now: with another launch the engine begins the update by itself."""
+    return group_called(asked.groups(), str(group.id)).version
+
+
 def _described(file: str | None, name: str | None) -> list[GroupParameters]:
     """The file's workergroups, or the one of them that is named; without a file, one that is external."""
     from pyworker.engine.core.parameters import GroupParameters
@@ -190,23 +214,3 @@ def _changed(group: GroupInfo, file: str | None, changes: dict[str, Any]) -> dic
     fields = parameters.group_body(group.endpoint_name, wanted)
     named = fields.keys() - {"endpoint_name", "template_hash", "name"} if file else changes.keys()
     return {key: value for key, value in fields.items() if key in named}
-
-
-def _public(group: GroupInfo) -> dict[str, Any]:
-    """As the engine lists it, without the values of its environment."""
-    import msgspec
-
-    fields: dict[str, Any] = msgspec.to_builtins(group)
-    if fields["launch"]:
-        names = sorted(fields["launch"].get("environment") or ())
-        fields["launch"] = {**fields["launch"], "environment": names}
-    return fields
-
-
-def _words(value: Any) -> str:
-    """A list as one would type it, a table as ``name=value``."""
-    import shlex
-
-    if isinstance(value, dict):
-        return " ".join(f"{key}={inner}" for key, inner in cast("dict[str, Any]", value).items() if inner)
-    return shlex.join(cast("list[str]", value)) if isinstance(value, list) else str(value or "")

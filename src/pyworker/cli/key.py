@@ -23,7 +23,7 @@ __all__ = ["Kind", "app", "create", "list_", "revoke", "rotate"]
 
 app = typer.Typer(help="Keys: the account's, and those that the engine signs with.", no_args_is_help=True)
 
-COLUMNS = ("id", "name", "created", "last used")
+COLUMNS = ("id", "name", "created", "last used", "revoked")
 
 
 class Kind(Enum):
@@ -40,13 +40,16 @@ def list_(engine: EngineOption = ENGINE_URL, api_key: ApiKeyOption = None, as_js
     if as_json:
         say_json(found)
         return
-    rows = [(key.id, key.name, moment(key.created_at), moment(key.last_used_at)) for key in found]
+    rows = [
+        (key.id, key.name, moment(key.created_epoch_s), moment(key.last_used_epoch_s), moment(key.revoked_epoch_s))
+        for key in found
+    ]
     show_table(COLUMNS, rows, empty="there is no key: make one with `pyworker key create`")
 
 
-@app.command(epilog=examples("pyworker key create --name laptop", "PYWORKER_API_KEY=$(pyworker key create) ..."))
+@app.command(epilog=examples("pyworker key create laptop", "pyworker key create ci --json"))
 def create(
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Whose it is; for people.")] = "",
+    name: Annotated[str, typer.Argument(help="What it is for, or whose it is; for people.")],
     engine: EngineOption = ENGINE_URL,
     api_key: ApiKeyOption = None,
     as_json: JsonOption = False,
@@ -54,9 +57,9 @@ def create(
     """Make another account key. It is shown this once."""
     made = management(engine, api_key).create_key(name)
     if as_json:
-        say_json({"id": made.id, "key": made.key})
+        say_json({"id": made.id, "name": name, "api_key": made.api_key})
         return
-    typer.echo(made.key)
+    typer.echo(made.api_key)
     typer.echo(f"this key (id {made.id}) is shown only now; take it back with: pyworker key revoke {made.id}", err=True)
 
 

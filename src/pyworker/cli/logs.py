@@ -27,7 +27,7 @@ class Level(Enum):
 
 
 LevelOption = Annotated[Level, typer.Option("--level", help="How much; each has what those before it have.")]
-TailOption = Annotated[int, typer.Option("--tail", "-n", min=1, max=10_000, metavar="N", help="The last N lines.")]
+TailOption = Annotated[int, typer.Option("--tail", "-n", min=1, max=2_000, metavar="N", help="The last N lines.")]
 FollowOption = Annotated[bool, typer.Option("--follow", help="Go on showing new lines until Ctrl-C.")]
 
 

@@ -58,8 +58,8 @@ def cell(value: Cell) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def moment(epoch_s: float) -> str | None:
-    """A time as people read it, in UTC; None for 0, which is "not yet"."""
+def moment(epoch_s: float | None) -> str | None:
+    """A time as people read it, in UTC; None for 0 and None, which are "not yet"."""
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if epoch_s else None
 
 

@@ -23,6 +23,7 @@ from pyworker.wire import (
 )
 from pyworker.wire_management import (
     BackupRequest,
+    EndpointKey,
     EndpointLogs,
     GroupInfo,
     KeyAnswer,
@@ -70,6 +71,10 @@ class Management:
         """With its workergroups and their workers."""
         self._call(f"/api/v0/endptjobs/{endpoint_id}/", method="DELETE")
 
+    def new_endpoint_key(self, endpoint_id: int) -> str:
+        """Another key of the endpoint's own; the one before opens nothing any more."""
+        return self._read(f"/api/v0/endptjobs/{endpoint_id}/key/", _a(EndpointKey), {}).api_key
+
     def groups(self) -> list[GroupInfo]:
         """The workergroups of all endpoints."""
         return self._read("/api/v0/workergroups/", _list_of(GroupInfo))
@@ -79,7 +84,7 @@ class Management:
         return self._read("/api/v0/workergroups/", parse_id, parameters)
 
     def change_group(self, group_id: int, changes: Mapping[str, Any]) -> None:
-        """Other values; workers that run keep theirs until they are updated."""
+        """Other values; with another launch they are a new version, which is rolled out."""
         self._call(f"/api/v0/workergroups/{group_id}/", changes, method="PUT")
 
     def delete_group(self, group_id: int) -> None:
@@ -139,7 +144,7 @@ class Management:
         self._call("/api/v0/keys/rotate/", RotateRequest(kind))
 
     def back_up(self, path: str) -> None:
-        """Copy the engine's store into a file on its machine."""
+        """Copy all that the engine keeps into a new folder on its machine."""
         self._call("/api/v0/backup/", BackupRequest(path))
 
     def _read(self, path: str, read: Callable[[bytes], _T], body: object = None) -> _T:
