@@ -35,7 +35,7 @@ class GroupInfo(msgspec.Struct, kw_only=True):
     id: int
     endpoint_id: int
     endpoint_name: str
-    template_hash: str  # its name in the endpoint's deployment
+    template_hash: str = ""  # its name in the endpoint's deployment
     name: str = ""
     provider: str = ""
     max_workers: int | None = None

@@ -59,11 +59,15 @@ def group_parameters(base: GroupParameters, changes: Mapping[str, Any]) -> Group
 
 
 def group_body(endpoint_name: str, group: GroupParameters) -> dict[str, Any]:
-    """What the engine is sent to make a workergroup."""
+    """What the engine is sent to make a workergroup.
+
+    ``template_hash`` goes with a launch only: without one it would ask for a template of the engine's.
+    """
     import msgspec
 
     fields: dict[str, Any] = msgspec.to_builtins(group)
-    return {"endpoint_name": endpoint_name, "template_hash": group.name, **fields}
+    template = {"template_hash": group.name} if group.launch else {}
+    return {"endpoint_name": endpoint_name, **template, **fields}
 
 
 def _value(text: str) -> Any:
