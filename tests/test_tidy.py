@@ -20,7 +20,7 @@ USUAL_FUNCTION_LINES = 30
 USUAL_SHARE = 0.95
 
 PURE = re.compile(
-    r"pyworker\.(wire|errors|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)?|client\.retry"
+    r"pyworker\.(wire|wire_management|errors|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)?|client\.retry"
     r"|instance\.(order|surroundings))"
 )
 IMPURE = {"asyncio", "aiohttp", "os", "time", "logging", "socket", "subprocess", "threading", "random", "secrets"}
@@ -33,7 +33,7 @@ READS_THE_ENVIRONMENT = {
 
 # where anything may be raised, because the code called is not ours or nothing stands above
 CATCHES_EVERYTHING = {
-    "src/pyworker/cli.py": {"main"},
+    "src/pyworker/cli/__init__.py": {"main"},
     "src/pyworker/engine/calls/http.py": {"errors_as_json"},
     "src/pyworker/fields.py": {"_hints"},
     "src/pyworker/worker/inbound/app.py": {"_answer_errors.answer_errors"},

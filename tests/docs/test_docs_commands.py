@@ -42,6 +42,11 @@ def _section(words: str) -> str:
     return match[2] if match else ""
 
 
+def _options_shown(words: str) -> set[str]:
+    """Those with a row in the section's table."""
+    return {name for line in _section(words).splitlines() if line.startswith("| `-") for name in _options_in(line)}
+
+
 def _options_in(text: str) -> set[str]:
     return set(re.findall(r"(?<=[`, ])(--?[a-z][a-z-]*)", text))
 
@@ -49,8 +54,18 @@ def _options_in(text: str) -> set[str]:
 @pytest.mark.parametrize("words", [words for words, params in _commands().items() if len(words.split()) > 1 and params])
 def test_the_page_has_the_options_of_each_command(words: str) -> None:
     options = {name for param in _commands()[words] if param.param_type_name == "option" for name in param.opts}
-    shown = {name for line in _section(words).splitlines() if line.startswith("| `-") for name in _options_in(line)}
-    assert shown == options - {"--help"}
+    common = _options_shown("Which engine")
+    assert _section(words) or not options - {"--help"}
+    assert common == {"--engine", "--api-key", "-k"}
+    expected = options - {"--help"} - (common if common <= options else set())
+    assert _options_shown(words) == expected
+
+
+def test_the_page_has_a_section_for_each_command_and_no_other() -> None:
+    commands = _commands()
+    groups = {" ".join(words.split()[:-1]) for words in commands}
+    shown = {re.sub(r" [A-Z ]+$", "", words) for words in re.findall(r"^## (pyworker .*)$", PAGE, re.MULTILINE)}
+    assert shown == commands.keys() - groups
 
 
 @pytest.mark.parametrize("module", SCRIPTS)

@@ -12,12 +12,17 @@ import struct
 import msgspec
 import pytest
 
-from pyworker import errors, wire
+from pyworker import errors, wire, wire_management
 from pyworker.tickets import TicketKey, issue_ticket, read_ticket
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "wire.md").read_text()
-MESSAGES = [message for name in wire.__all__ if isinstance(message := getattr(wire, name), type)]
+MESSAGES = [
+    message
+    for module in (wire, wire_management)
+    for name in module.__all__
+    if isinstance(message := getattr(module, name), type)
+]
 
 
 def _fields(message: type) -> list[str]:

@@ -26,7 +26,8 @@ _OWN_FIELDS: Final = ("worker", "working_directory", "model", "environment", "re
 GROUP_FIELDS: Final = (*(name for name in GroupParameters.__struct_fields__ if name != "launch"), *_OWN_FIELDS)
 _ALSO_CALLED: Final = {"min_workers": "cold_workers", "template_hash": "name", "env": "environment"}
 _PROVIDED: Final = re.compile(
-    r"REPORT_ADDR|MASTER_TOKEN|CONTAINER_ID|WORKER_PORT|PUBLIC_IPADDR|VAST_TCP_PORT_.*|PYWORKER_TICKET_KEY(_ID)?"
+    r"REPORT_ADDR|MASTER_TOKEN|CONTAINER_ID|WORKER_PORT|WORKER_HTTP_PORT|VAST_TCP_PORT_.*"
+    r"|PYWORKER_(STATE_DIR|DRAIN_S|TICKET_KEY|TICKET_KEY_ID|API_KEY)"
 )
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACED: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")

@@ -1,0 +1,64 @@
+"""``pyworker call``."""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from pyworker.cli.common import ENGINE_URL, INTERRUPTED, ApiKeyOption, EngineOption, examples, require_key
+
+__all__ = ["add_to", "call"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put the command where it belongs."""
+    app.command(
+        epilog=examples(
+            """pyworker call default /generate -d '{"prompt": "What is a proxy?"}'""",
+            """pyworker call default /generate_stream --stream -d '{"prompt": "Hi"}'""",
+            "pyworker call default /generate -d @request.json --timeout 60",
+        )
+    )(call)
+
+
+def call(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name.")],
+    route: Annotated[str, typer.Argument(help="The route on its workers, /generate for instance.")],
+    data: Annotated[str, typer.Option("--data", "-d", metavar="JSON", help="The payload; @FILE reads it, - is stdin.")],
+    stream: Annotated[bool, typer.Option("--stream", help="Print the answer as it comes.")] = False,
+    cost: Annotated[float, typer.Option(min=0, help="The workload to announce to the engine.")] = 100.0,
+    timeout: Annotated[float, typer.Option(min=0, metavar="S", help="Until the answer begins.")] = 600.0,
+    engine: EngineOption = ENGINE_URL,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """Call an endpoint once and print the answer.
+
+    Waits for a worker, and asks for another when that one is full or gone.
+    """
+    from pyworker.client.client import Client
+    from pyworker.client.command import call as call_once
+
+    payload = _payload(data)
+    client = Client(engine, require_key(api_key), timeout_s=timeout)
+    try:
+        raise typer.Exit(call_once(client, endpoint, route, payload, cost=cost, stream=stream))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _payload(data: str) -> dict[str, Any]:
+    try:
+        text = sys.stdin.read() if data == "-" else Path(data[1:]).read_text() if data.startswith("@") else data
+        payload: Any = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(
+            f'{error}; give a JSON object, as -d \'{{"prompt": "..."}}\'', param_hint="-d"
+        ) from None
+    if not isinstance(payload, dict):
+        raise typer.BadParameter("the payload is a JSON object", param_hint="-d")
+    return cast("dict[str, Any]", payload)

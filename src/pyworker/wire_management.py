@@ -1,0 +1,149 @@
+"""The messages of managing an engine, beside those of ``wire.py``: endpoints, workergroups, logs, keys, the store.
+
+Pure, as ``wire.py`` is. ``null`` means "not given", unknown fields are ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from pyworker.errors import InvalidJson, JsonDataException, NotFound
+from pyworker.fields import read_fields
+from pyworker.wire import decode_object
+
+__all__ = [
+    "BackupRequest",
+    "EndpointKey",
+    "EndpointLogs",
+    "GroupInfo",
+    "KeyAnswer",
+    "KeyInfo",
+    "KeyRequest",
+    "LogLines",
+    "RotateRequest",
+    "WorkerLogs",
+    "parse_id",
+    "parse_list",
+]
+
+
+class GroupInfo(msgspec.Struct, kw_only=True):
+    """A workergroup as the management calls list it. Its environment is not shown: it may hold secrets."""
+
+    id: int
+    endpoint_id: int
+    endpoint_name: str
+    template_hash: str = ""  # its name in the endpoint's deployment
+    name: str = ""
+    provider: str = ""
+    max_workers: int | None = None
+    test_workers: int = 3
+    signature_scheme: int | None = None
+    command: list[str] | None = None  # of the worker
+    model_command: list[str] | None = None
+    version: int = 1
+    updating_from: int | None = None  # the version before, while a rolling update is under way
+    created_at: float = 0.0  # epoch s
+    trouble: str = ""  # why no more workers are started
+
+
+class EndpointLogs(msgspec.Struct):
+    """Answer of ``/get_endpoint_logs/`` and ``/get_workergroup_logs/``: the last lines, each level with those above."""
+
+    info0: str = ""
+    info1: str = ""
+    trace: str = ""
+    debug: str = ""
+
+
+class KeyInfo(msgspec.Struct, kw_only=True):
+    """An account's key as ``GET /api/v0/keys/`` lists it: never the key itself."""
+
+    id: int
+    name: str = ""
+    created_epoch_s: float = 0.0
+    revoked_epoch_s: float | None = None
+    last_used_epoch_s: float | None = None
+
+
+class KeyRequest(msgspec.Struct):
+    """Body of ``POST /api/v0/keys/``; the name is for people."""
+
+    name: str
+
+
+class KeyAnswer(msgspec.Struct, kw_only=True):
+    """A new account key, which is shown this once."""
+
+    id: int
+    api_key: str
+    name: str = ""
+    success: bool = True
+
+
+class EndpointKey(msgspec.Struct, kw_only=True):
+    """Answer of ``POST /api/v0/endptjobs/{id}/key/``: the endpoint's new key of its own."""
+
+    api_key: str
+    success: bool = True
+
+
+class RotateRequest(msgspec.Struct):
+    """Body of ``POST /api/v0/keys/rotate/``: ``rsa`` or ``ticket``."""
+
+    kind: str
+
+
+class BackupRequest(msgspec.Struct):
+    """Body of ``POST /api/v0/backup/``: a new folder on the engine's machine, as an absolute path."""
+
+    path: str
+
+
+class LogLines(msgspec.Struct):
+    """The last log lines of a worker and of its model server."""
+
+    worker: list[str] = []
+    model: list[str] = []
+
+
+class WorkerLogs(msgspec.Struct, kw_only=True):
+    """Answer of ``GET /api/v0/workers/{id}/logs/``."""
+
+    logs: LogLines
+    success: bool = True
+
+
+_T = TypeVar("_T")
+
+
+def parse_list(body: bytes, type_: type[_T]) -> list[_T]:
+    """The objects of a JSON array, or of ``results`` in a JSON object.
+
+    Raises InvalidJson, JsonDataException; NotFound in an engine's words when it answers ``{"error_msg"}``.
+    """
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidJson() from None
+    if not isinstance(found, list):
+        message = decode_object(body)
+        if "error_msg" in message:
+            raise NotFound(str(message["error_msg"]))
+        found = message.get("results")
+    try:
+        objects = msgspec.convert(found, list[dict[str, Any]])
+    except msgspec.ValidationError as error:
+        raise JsonDataException({"results": str(error)}) from None
+    return [type_(**read_fields(each, type_)) for each in objects]
+
+
+def parse_id(body: bytes) -> int:
+    """The id of what was created: an endpoint's stands under ``result``, others' under ``id``. Raises as parse_list."""
+    message = decode_object(body)
+    found = message.get("result", message.get("id"))
+    if type(found) is not int:
+        raise JsonDataException({"id": "expected integer"})
+    return found
