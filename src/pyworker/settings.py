@@ -21,7 +21,15 @@ from pyworker.errors import SettingsError
 from pyworker.names import nearest
 from pyworker.tickets import TicketKey
 
-__all__ = ["VARIABLES", "LogSettings", "WorkerSettings", "environment", "state_folder", "unknown_variables"]
+__all__ = [
+    "VARIABLES",
+    "LogSettings",
+    "WorkerSettings",
+    "environment",
+    "set_default",
+    "state_folder",
+    "unknown_variables",
+]
 
 MIB = 1024 * 1024
 
@@ -29,6 +37,11 @@ MIB = 1024 * 1024
 def environment() -> Mapping[str, str]:
     """The process's environment. Nothing else reads it."""
     return os.environ
+
+
+def set_default(name: str, value: str) -> None:
+    """Give this process a variable that it has not got: for a library that is told things only so."""
+    os.environ.setdefault(name, value)
 
 
 @dataclass(frozen=True)

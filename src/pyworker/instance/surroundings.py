@@ -12,7 +12,7 @@ __all__ = ["Chosen", "inherited", "logs_by_itself", "model_environment", "redact
 
 # of the engine's own environment its workers get this and no more: none of it is a secret of the engine's
 _HANDED_ON: Final = re.compile(
-    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|LD_PRELOAD|DYLD_\w+|PYTHONPATH"
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|DYLD_\w+|PYTHONPATH"
     r"|VIRTUAL_ENV|CONDA_\w+|XDG_\w+|CUDA_\w+|NVIDIA_\w+|NCCL_\w+|ROCR?_\w+|HIP_\w+|OMP_\w+|MKL_\w+|HF_HOME|HF_HUB_OFFLINE"
     r"|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|(?:https?|no|all)_proxy|(?:HTTPS?|NO|ALL)_PROXY"
 )

@@ -139,7 +139,8 @@ class LocalProvider:
             raise ProviderError("the engine is ending: nothing is started any more")
         try:
             order = await self._place(order, gpus)
-            await self._supervision(order.id).start(order, self._environment)
+            supervision = self._supervision(order.id)
+            await supervision.until_started(await asyncio.to_thread(supervision.begin, order, self._environment))
         finally:
             self._starting.pop(order.id, None)
 

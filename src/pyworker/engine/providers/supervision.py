@@ -17,17 +17,18 @@ from typing import Final
 from pyworker.engine.providers.base import InstanceState
 from pyworker.errors import ProviderError
 from pyworker.instance import control
+from pyworker.instance.control import Spawned
 from pyworker.instance.folder import Folder
 from pyworker.instance.logs import last_lines
 from pyworker.instance.order import FAILED, STOPPED, Ended, Order
 from pyworker.instance.supervisor import DRAIN_MARGIN_S, GRACE_S, STARTED
 from pyworker.instance.surroundings import redacted, secrets_in
 
-__all__ = ["Supervision", "disk_trouble"]
+__all__ = ["END_MARGIN_S", "Supervision", "disk_trouble"]
 
 _STARTED_S: Final = 30.0  # for a supervisor to start its processes; a machine may be very busy
 _AT_ONCE_S: Final = 5.0
-_MARGIN_S: Final = 5.0
+END_MARGIN_S: Final = DRAIN_MARGIN_S + GRACE_S + 5.0  # above its drain, for all else that an end takes
 _LOOK_AGAIN_S: Final = 0.05  # where the system cannot tell us of the end of a process that is not our child
 
 _STATES: Final = {STOPPED: InstanceState.STOPPED, FAILED: InstanceState.FAILED}
@@ -68,7 +69,15 @@ class Supervision:
         reason = f"its supervisor was killed, or the machine was started anew{words}"
         self.folder.write_ended(Ended(STOPPED) if asked else Ended(FAILED, reason))
 
-    def prepare(self, order: Order) -> None:
+    def begin(self, order: Order, environment: Mapping[str, str], *, tied: bool = False) -> Spawned:
+        """Start its supervisor with this order; ``tied``: it ends when this process does. Raises ProviderError."""
+        try:
+            self._prepare(order)
+            return control.spawn(self.folder, environment, tied=tied)
+        except OSError as error:
+            raise ProviderError(disk_trouble(error, self.folder.path)) from None
+
+    def _prepare(self, order: Order) -> None:
         """Write the order, and end whatever an earlier run may have left."""
         self.folder.make()
         self.folder.write_order(order)
@@ -87,13 +96,8 @@ class Supervision:
 
     # --- what waits ---
 
-    async def start(self, order: Order, environment: Mapping[str, str]) -> None:
-        """Start it with this order; returns when its processes are started. Raises ProviderError."""
-        try:
-            await asyncio.to_thread(self.prepare, order)
-            spawned = await asyncio.to_thread(control.spawn, self.folder, environment)
-        except OSError as error:
-            raise ProviderError(disk_trouble(error, self.folder.path)) from None
+    async def until_started(self, spawned: Spawned) -> None:
+        """Until its processes are started. Raises ProviderError that says why they cannot be."""
         if not await _says_started(spawned.started_fd):
             raise ProviderError(await self._why_not())
 
@@ -108,7 +112,7 @@ class Supervision:
         """Let it drain and end; kill it when that takes longer than it may."""
         order = await asyncio.to_thread(self.order)
         drain_s = order.drain_s if order else 0.0
-        await self._end(signal.SIGTERM, drain_s + DRAIN_MARGIN_S + GRACE_S + _MARGIN_S)
+        await self._end(signal.SIGTERM, drain_s + END_MARGIN_S)
 
     async def kill(self) -> None:
         """End it at once."""
