@@ -30,7 +30,7 @@ def backoff_s(failures: int, tempo: Tempo) -> float:
 
 
 def retry_in_s(worker: WorkerView, now_s: float, tempo: Tempo) -> float:
-    """How long until a failed worker is due to be started again; 0 or less: it is."""
+    """How long until a failed worker is due to be started again in its version; 0 or less: it is."""
     return worker.since_s + backoff_s(worker.failures, tempo) - now_s
 
 
@@ -66,6 +66,8 @@ def replace_failed(plan: Plan, tempo: Tempo) -> None:
     now_s = plan.fleet.view.now_s
     for worker in plan.free(plan.fleet.of(Phase.FAILED, Phase.STARTING)):
         group = plan.fleet.groups[worker.group_id]
+        if group.is_behind(worker):
+            continue  # it gets another chance
         late = worker.phase is Phase.STARTING and now_s - worker.since_s >= tempo.start_limit_s
         failed = worker.phase is Phase.FAILED
         text = shortened(worker.reason) or _NO_REASON

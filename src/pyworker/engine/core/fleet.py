@@ -45,11 +45,19 @@ class Group:
         return self.memory.proven_version == self.target_version
 
     @property
+    def is_trying(self) -> bool:
+        """Whether its newest version is being tried out."""
+        return not self.is_proven and self.view.previous_version is not None
+
+    def is_behind(self, worker: WorkerView) -> bool:
+        """Whether a worker is to have another version, which is known to become ready."""
+        return self.is_proven and worker.version != self.target_version
+
+    @property
     def safe_version(self) -> int:
         """Which version a worker is made of when it is needed, and not to try something out."""
-        if self.is_proven or self.view.previous_version is None:
-            return self.target_version
-        return self.view.previous_version
+        previous = self.view.previous_version
+        return previous if self.is_trying and previous is not None else self.target_version
 
     def measure(self) -> None:
         """Note the mean of what was measured, or what it was before."""

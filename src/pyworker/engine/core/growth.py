@@ -14,7 +14,7 @@ from pyworker.engine.core.fleet import Group
 from pyworker.engine.core.memory import Tempo
 from pyworker.engine.core.plan import AS_GOOD, Plan
 from pyworker.engine.core.view import Phase, WorkerView
-from pyworker.engine.core.words import counted, per_s
+from pyworker.engine.core.words import counted, per_s, shortened
 
 __all__ = ["grow"]
 
@@ -74,22 +74,24 @@ class _Growth:
             if not missing:
                 return
             group = self.fleet.groups[worker.group_id]
-            if not self.plan.is_testing(group) and self.may_start(group):
+            is_well = worker.was_ready and not worker.failures
+            if not self.plan.is_testing(group) and (is_well or self.may_start(group)):
                 self.plan.start(worker, f"{reason}: start a cold one")
                 missing.fill(self.fleet.capacity_per_s(worker))
 
-    def retry(self, needed: bool) -> list[WorkerView]:
-        """Start failed workers again when they are due, or let them be cold. Returns those whose time is to come."""
-        later: list[WorkerView] = []
+    def retry(self, *missing: _Missing) -> None:
+        """Start failed workers again when they are due, and count those that will be; let the others be cold."""
         for worker in self.failed:
-            text = f"failed ({worker.reason or 'no reason given'})"
-            if not needed:
-                self.plan.stop(worker, f"{text} and is not needed: keep it cold")
-            elif retry_in_s(worker, self.now_s, self.tempo) > 0:
-                later.append(worker)
-            else:
+            group = self.fleet.groups[worker.group_id]
+            text = f"failed ({shortened(worker.reason) or 'no reason given'})"
+            if not any(missing):
+                if not group.is_trying and not group.is_behind(worker):
+                    self.plan.stop(worker, f"{text} and is not needed: keep it cold")
+                continue
+            if group.is_behind(worker) or retry_in_s(worker, self.now_s, self.tempo) <= 0:
                 self.plan.start(worker, f"{text}, {counted(worker.failures, 'time')} in a row: start it again")
-        return later
+            for each in missing:
+                each.fill(self.fleet.capacity_per_s(worker))
 
     def create(self, missing: _Missing, reason: str, *others: _Missing) -> None:
         while missing:
@@ -157,12 +159,11 @@ def grow(plan: Plan, demand: Demand, tempo: Tempo) -> None:
     )
     cold = growth.cold()
     growth.start_cold(active, cold, why_active)
-    for worker in growth.retry(needed=bool(active or total)):
-        active.fill(plan.fleet.capacity_per_s(worker))
-        total.fill(plan.fleet.capacity_per_s(worker))
+    growth.retry(active, total)
     growth.create(active, why_active, total)
-    if total.workers > 0:
-        growth.start_cold(total, [worker for worker in plan.free(cold) if not worker.was_ready], why_total)
+    unloaded = _Missing(0.0, 0.0, total.workers)  # as capacity they are counted
+    growth.start_cold(unloaded, [worker for worker in plan.free(cold) if not worker.was_ready], why_total)
+    total.workers = unloaded.workers
     growth.create(total, why_total)
     if active or total:
         plan.notes.append(growth.why_not_more())

@@ -74,7 +74,7 @@ class Plan:
     def start(self, worker: WorkerView, reason: str) -> None:
         """Start a worker that does not run, in the version it should have."""
         group = self.fleet.groups[worker.group_id]
-        if group.is_proven and worker.version != group.target_version:
+        if group.is_behind(worker):
             self.update(worker, start=True, reason=reason)
             return
         self._take(worker, Start(worker.id, reason))
