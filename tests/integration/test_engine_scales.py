@@ -1,8 +1,13 @@
 """An engine that starts and stops real workers on this machine, by what is asked of it."""
 
+# ruff: noqa: ASYNC110 - what is waited for are processes and their states
+
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +22,10 @@ from pyworker.engine.core.memory import Tempo
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
 from pyworker.engine.engine import EngineConfig
 from pyworker.engine.up import providers_in, running_deployment
+from pyworker.errors import WorkerUnreachable
+from tests.support.commands import PYWORKER, running
 from tests.support.engines import API_KEY, a_folder
+from tests.support.instances import pids, runs
 
 pytestmark = pytest.mark.limit_s(90)
 
@@ -52,6 +60,23 @@ def deployment(*, groups: int = 1, environment: dict[str, str] | None = None, **
     return Deployment(name="default", parameters=EndpointParameters(**told), groups=made)
 
 
+DEPLOYMENT = f"""
+[endpoint]
+name = "default"
+min_load = 10
+cold_workers = 0
+max_workers = 1
+
+[[workergroup]]
+provider = "local"
+worker = "{HERE}"
+test_workers = 1
+
+[workergroup.model]
+command = ["{{python}}", "{HERE / "model.py"}", "{{model_port}}"]
+"""
+
+
 class World:
     """An engine with its deployment, and a client."""
 
@@ -60,9 +85,7 @@ class World:
         self.client = client
 
     async def ask(self, tokens: int = 1) -> dict[str, Any]:
-        async with self.client.call("default", "/generate", {"tokens": tokens}, cost=float(tokens)) as answer:
-            assert answer.status == 200, await answer.read()
-            return await answer.json()
+        return await ask(self.client, tokens)
 
     def states(self) -> list[str]:
         registry = self.running.engine.registry
@@ -76,6 +99,12 @@ class World:
         registry = self.running.engine.registry
         tail = await self.running.engine.journal.tail(registry.endpoint("default"), 500)
         return tail["info0"] + "\n" + tail["info1"]
+
+
+async def ask(client: Client, tokens: int) -> dict[str, Any]:
+    async with client.call("default", "/generate", {"tokens": tokens}, cost=float(tokens)) as answer:
+        assert answer.status == 200, await answer.read()
+        return await answer.json()
 
 
 @asynccontextmanager
@@ -129,7 +158,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_its_request_fails_over_or
         await world.until("IDLE", "IDLE")
         asked = [asyncio.create_task(world.ask(30)) for _ in range(6)]
         await asyncio.wait(asked, timeout=0.2)
-        victim = supervised(folder)[0]
+        victim = pids(folder / "workers", 1)
         os.kill(victim["worker"], signal.SIGKILL)
         results = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(result, dict | WorkerUnreachable | AssertionError) for result in results)
@@ -139,20 +168,26 @@ async def test_a_worker_that_is_killed_is_replaced_and_its_request_fails_over_or
         assert not runs(victim["model"])
 
 
-async def test_an_engine_that_comes_after_one_that_was_killed_adopts_its_workers(folder: Path) -> None:
-    described = deployment(min_load=10.0)
-    first = await asyncio.create_subprocess_exec(*engine_process(folder, described), env=engine_environment())
-    try:
-        await until_supervised(folder)
-        before = supervised(folder)
-        first.kill()
-        await first.wait()
-        assert all(runs(pid) for one in before for pid in one.values())
-        async with a_world(described, folder) as world:
-            await world.until("IDLE")
-            assert supervised(folder) == before
-            assert (await world.ask())["tokens"] == 1
-        assert not any(runs(pid) for one in before for pid in one.values())
-    finally:
-        if first.returncode is None:
-            first.kill()
+async def test_an_engine_that_comes_after_one_that_was_killed_adopts_its_workers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYWORKER_API_KEY", API_KEY)
+    described = folder.parent / "deployment.toml"
+    described.write_text(DEPLOYMENT)
+    up = (*PYWORKER, "up", str(described), "--port", "0", "--data-dir", str(folder), "--json")
+    async with running(*up) as first:
+        url = json.loads(await first.line())["url"]
+        async with Client(url, API_KEY, timeout_s=60) as client:
+            assert await ask(client, 1)
+        before = pids(folder / "workers", 1)
+        first.signal(signal.SIGKILL)
+        await first.ended()
+    assert all(map(runs, before.values()))
+    async with running(*up) as second:
+        url = json.loads(await second.line())["url"]
+        async with Client(url, API_KEY, timeout_s=60) as client:
+            assert await ask(client, 1)
+        assert pids(folder / "workers", 1) == before
+        second.signal(signal.SIGTERM)
+        assert (await second.ended()).status == 0
+    assert not any(map(runs, before.values()))

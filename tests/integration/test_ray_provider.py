@@ -21,10 +21,8 @@ from pyworker.engine.providers.ray import RayProvider
 from pyworker.errors import ProviderError
 from tests.support.instances import (
     DRAINING,
-    LOOK_AGAIN_S,
     SAYS_ENVIRONMENT,
     SECRET,
-    SERVER,
     environment_in,
     pids,
     python,
@@ -65,7 +63,7 @@ class Nodes:
 def nodes() -> Generator[Nodes]:
     from ray.cluster_utils import Cluster  # noqa: PLC0415 - slow
 
-    temporary = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # noqa: S108 - a longer path is too long for its sockets
+    temporary = tempfile.mkdtemp(prefix="ray", dir="/tmp")
     head = {"num_cpus": 0, "_system_config": SOON, "include_dashboard": False, "temp_dir": temporary}
     cluster: Any = Cluster(initialize_head=True, head_node_args={**head, "object_store_memory": STORE_BYTES})
     try:

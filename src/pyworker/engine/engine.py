@@ -184,10 +184,9 @@ class Engine:
     def changed_state(self, worker: Worker, before: str) -> None:
         """Say that a worker's state is another one."""
         told = {"worker_id": worker.id, "url": worker.url, "before": before, "after": worker.state}
-        log.info("worker changed state", extra=told)
         why = f": {worker.error}" if worker.error else ""
         text = f"worker {worker.id} is {worker.state} (was {before}){why}"
-        self.journal.note(worker.endpoint, text, group=worker.group)
+        self.journal.note(worker.endpoint, text, group=worker.group, told=told)
         self.feed.publish("worker", {"endpoint": worker.endpoint.name, **told, "error": worker.error})
 
     def probe_suspects(self) -> None:

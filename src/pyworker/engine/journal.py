@@ -6,7 +6,7 @@ import asyncio
 import datetime
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pyworker.engine.core.endpoints import Endpoint, Group
@@ -38,8 +38,16 @@ class Journal:
         self._epoch_s = epoch_s
         self._unwritten: deque[LogLine] = deque(maxlen=MOST_UNWRITTEN)
 
-    def note(self, endpoint: Endpoint, text: str, *, level: Level = "info0", group: Group | None = None) -> None:
-        """Write a line."""
+    def note(
+        self,
+        endpoint: Endpoint,
+        text: str,
+        *,
+        level: Level = "info0",
+        group: Group | None = None,
+        told: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write a line; ``told`` are fields that stand beside it in the engine's own log."""
         line = LogLine(
             endpoint_id=endpoint.id,
             epoch_s=self._epoch_s(),
@@ -48,7 +56,7 @@ class Journal:
             workergroup_id=group.id if group else None,
         )
         self._unwritten.append(line)
-        log.log(logging.INFO if level == "info0" else logging.DEBUG, "%s: %s", endpoint.name, text)
+        log.log(logging.INFO if level == "info0" else logging.DEBUG, "%s: %s", endpoint.name, text, extra=told)
         self._publish("log", {"endpoint": endpoint.name, "level": level, "at": line.epoch_s, "text": text})
 
     async def tail(self, endpoint: Endpoint, lines: int, group: Group | None = None) -> dict[str, str]:

@@ -9,40 +9,44 @@ from pathlib import Path
 from typing import Any
 
 from pyworker.engine.app import RunningEngine, running_engine
+from pyworker.engine.core.deployment import Deployment
 from pyworker.engine.engine import EngineConfig
 from pyworker.engine.providers.base import Provider
 
-__all__ = ["EngineConfig", "run", "serve", "until_stopped"]
+__all__ = ["EngineConfig", "run", "serve"]
+
+Providers = Callable[[], Mapping[str, Provider]]
 
 
 def serve(
     config: EngineConfig,
-    folder: Path | None,
+    folder: Path,
     announce: Callable[[RunningEngine], None],
-    providers: Callable[[], Mapping[str, Provider]] = dict,
+    providers: Providers = dict,
+    deployment: Deployment | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; ``announce`` is called once it listens. Raises ConfigurationError, StoreError."""
-    run(_serve(config, folder, announce, providers))
+    """Serve until SIGTERM or SIGINT, with the endpoint that a deployment describes; a second signal is not needed.
+
+    ``announce`` is called once it listens. Raises ConfigurationError, StoreError, ProviderError.
+    """
+    run(_serve(config, folder, announce, providers, deployment))
 
 
 async def _serve(
     config: EngineConfig,
-    folder: Path | None,
+    folder: Path,
     announce: Callable[[RunningEngine], None],
-    providers: Callable[[], Mapping[str, Provider]],
+    providers: Providers,
+    deployment: Deployment | None,
 ) -> None:
-    stop = until_stopped()
-    async with running_engine(config, folder, providers()) as running:
-        announce(running)
-        await stop.wait()
-
-
-def until_stopped() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
+    async with running_engine(config, folder, providers()) as running:
+        if deployment is not None:
+            await running.management.deploy(deployment)
+        announce(running)
+        await stop.wait()
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

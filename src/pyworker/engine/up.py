@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -17,9 +16,7 @@ from pyworker.engine.providers.base import Provider
 from pyworker.engine.providers.external import ExternalProvider
 from pyworker.engine.providers.local import LocalProvider
 
-__all__ = ["PROVIDERS", "on_provider", "providers_in", "running_deployment"]
-
-PROVIDERS: Final = ("local", "ray", "external")
+__all__ = ["on_provider", "providers_in", "running_deployment"]
 
 
 def providers_in(folder: Path, *, ray_address: str | None = None, with_ray: bool = False) -> dict[str, Provider]:
