@@ -224,7 +224,7 @@ async def test_the_last_lines_of_a_log_are_shown_by_level(engine: ManagedEngine)
     engine.logs = ["one", "two \x1b[2Jthree"]
     assert (await ask(engine, "endpoint", "logs", "hello")).out == "one\ntwo \N{REPLACEMENT CHARACTER}[2Jthree\n"
     assert (await ask(engine, "endpoint", "logs", "hello", "--tail", "1", "--level", "debug")).out.endswith("details\n")
-    assert (await asked_json(engine, "endpoint", "logs", "hello"))["info1"] == "one\ntwo \x1b[2Jthree"
+    assert (await asked_json(engine, "endpoint", "logs", "hello"))["info0"] == "one\ntwo \x1b[2Jthree"
 
 
 async def test_a_log_is_followed_line_by_line_even_while_the_engine_is_away(engine: ManagedEngine) -> None:

@@ -137,7 +137,7 @@ class ManagedEngine(FakeServer):
 
     def _get_logs(self, request: FakeRequest) -> Answer:
         text = "\n".join(self.logs[-request.json()["tail"] :])
-        return 200, {"info0": "", "info1": text, "trace": text, "debug": f"{text}\ndetails"}
+        return 200, {"info0": text, "info1": "", "trace": "", "debug": "zz details"}
 
     def _update(self, request: FakeRequest) -> Answer:
         body = request.json()

@@ -176,7 +176,7 @@ def logs(
     """Show what the engine decided for an endpoint, and why."""
     asked = management(engine, api_key)
     found = endpoint_called(asked.endpoints(), name)
-    show_logs(lambda: asked.endpoint_logs(found.id, tail), level, following=following, as_json=as_json)
+    show_logs(lambda: asked.endpoint_logs(found.id, tail), level, tail, following=following, as_json=as_json)
 
 
 def _create_groups(asked: Management, endpoint_id: int, name: str, groups: Sequence[GroupParameters]) -> list[int]:

@@ -187,7 +187,7 @@ def logs(
     """Show what the engine decided for a workergroup, and why."""
     asked = management(engine, api_key)
     found = group_called(asked.groups(), name)
-    show_logs(lambda: asked.group_logs(found.id, tail), level, following=following, as_json=as_json)
+    show_logs(lambda: asked.group_logs(found.id, tail), level, tail, following=following, as_json=as_json)
 
 
 def _version(asked: Management, group: GroupInfo) -> int:
