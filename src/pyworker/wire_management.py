@@ -50,7 +50,7 @@ class GroupInfo(msgspec.Struct, kw_only=True):
 
 
 class EndpointLogs(msgspec.Struct):
-    """Answer of ``/get_endpoint_logs/`` and ``/get_workergroup_logs/``: the last lines, each level with those above."""
+    """Answer of ``/get_endpoint_logs/`` and ``/get_workergroup_logs/``: the last lines of each level."""
 
     info0: str = ""
     info1: str = ""

@@ -35,6 +35,14 @@ def test_whatever_pyproject_asks_for_is_locked() -> None:
     assert names <= set(_versions(ROOT / "requirements" / "dev.txt"))
 
 
+def test_what_runs_has_the_same_versions_as_what_is_tested() -> None:
+    dev = _versions(ROOT / "requirements" / "dev.txt")
+    for name in ("run.txt", "hello-world.txt"):
+        locked = _versions(ROOT / "requirements" / name)
+        assert locked == {package: dev[package] for package in locked}, name
+        assert {"aiohttp", "typer"} <= locked.keys()
+
+
 def test_what_builds_packages_has_the_same_version_in_both_files() -> None:
     build, dev = (_versions(ROOT / "requirements" / name) for name in ("build.txt", "dev.txt"))
     assert {name: dev[name] for name in build if name in dev} == {name: build[name] for name in build if name in dev}

@@ -28,7 +28,7 @@ class ManagedEngine(FakeServer):
         self.keys: dict[int, dict[str, Any]] = {1: {"id": 1, "name": "first", "created_epoch_s": 1.79e9}}
         self.logs: list[str] = []
         self.done: list[str] = []
-        self.refuse_groups = False
+        self.refuses_groups: tuple[str, ...] = ()  # by name
         self._ids = itertools.count(1)
         self._calls: list[tuple[str, str, Callable[..., Answer]]] = [
             ("GET", "/api/v0/endptjobs/", lambda _: _results(self.endpoints)),
@@ -107,9 +107,9 @@ class ManagedEngine(FakeServer):
         return endpoint_id
 
     def _create_group(self, request: FakeRequest) -> Answer:
-        if self.refuse_groups:
-            return _refused(400, "bad_request", "there is no GPU here")
         body = request.json()
+        if body["name"] in self.refuses_groups:
+            return _refused(400, "bad_request", "there is no GPU here")
         endpoint_id = next(i for i, e in self.endpoints.items() if e["endpoint_name"] == body["endpoint_name"])
         group_id = next(self._ids)
         self.groups[group_id] = {**body, "id": group_id, "endpoint_id": endpoint_id}
@@ -137,7 +137,7 @@ class ManagedEngine(FakeServer):
 
     def _get_logs(self, request: FakeRequest) -> Answer:
         text = "\n".join(self.logs[-request.json()["tail"] :])
-        return 200, {"info0": "", "info1": text, "trace": text, "debug": f"{text}\ndetails"}
+        return 200, {"info0": text, "info1": "", "trace": "", "debug": "zz details"}
 
     def _update(self, request: FakeRequest) -> Answer:
         body = request.json()

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyworker.cli.following import new_lines
+from pyworker.cli.logs import Level, merged
 from pyworker.cli.output import cell, moment, printable
+from pyworker.wire_management import EndpointLogs
 
 LINES = st.lists(st.sampled_from(["a", "b", "c"]), max_size=20)
 
@@ -24,6 +26,17 @@ def test_every_new_line_of_a_log_is_shown_once(tail: int, numbers: list[int], se
 def test_what_is_new_is_an_end_of_what_there_is_now(before: list[str], now: list[str]) -> None:
     new = new_lines(before, now)
     assert now[len(now) - len(new) :] == new
+
+
+def test_the_levels_of_a_log_are_one_log_in_the_order_of_time() -> None:
+    stamps = [f"2026-11-24T14:22:32.{number:03d}Z" for number in range(4)]
+    logs = EndpointLogs(
+        info0=f"{stamps[0]} z\n{stamps[2]} a", info1=f"{stamps[1]} b\n{stamps[2]} c", debug=f"{stamps[3]} d"
+    )
+    shown = [line.partition(" ")[2] for line in merged(logs, Level.INFO1, 10)]
+    assert shown == ["z", "b", "a", "c"]
+    assert [line[-1] for line in merged(logs, Level.DEBUG, 2)] == ["c", "d"]
+    assert [line[-1] for line in merged(logs, Level.INFO0, 10)] == ["z", "a"]
 
 
 def test_a_log_that_did_not_change_has_nothing_new() -> None:

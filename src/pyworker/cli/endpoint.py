@@ -23,6 +23,7 @@ from pyworker.cli.common import (
 )
 from pyworker.cli.finding import endpoint_called
 from pyworker.cli.logs import FollowOption, Level, LevelOption, TailOption, show_logs
+from pyworker.cli.making import make_groups
 from pyworker.cli.output import moment, say_json, show_fields, show_table
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def create(
     asked = management(engine, api_key)
     endpoint_id = asked.create_endpoint({"endpoint_name": name, **_fields(wanted)})
     groups = described.groups if described else ()
-    group_ids = _create_groups(asked, endpoint_id, name, groups)
+    group_ids = _make_groups(asked, endpoint_id, name, groups)
     if as_json:
         say_json({"id": endpoint_id, "endpoint_name": name, "workergroup_ids": group_ids})
     else:
@@ -176,15 +177,15 @@ def logs(
     """Show what the engine decided for an endpoint, and why."""
     asked = management(engine, api_key)
     found = endpoint_called(asked.endpoints(), name)
-    show_logs(lambda: asked.endpoint_logs(found.id, tail), level, following=following, as_json=as_json)
+    show_logs(lambda: asked.endpoint_logs(found.id, tail), level, tail, following=following, as_json=as_json)
 
 
-def _create_groups(asked: Management, endpoint_id: int, name: str, groups: Sequence[GroupParameters]) -> list[int]:
+def _make_groups(asked: Management, endpoint_id: int, name: str, groups: Sequence[GroupParameters]) -> list[int]:
     """All of them, or none and no endpoint."""
     from pyworker.errors import EngineRefused
 
     try:
-        return [asked.create_group(parameters.group_body(name, group)) for group in groups]
+        return make_groups(asked, name, groups)
     except EngineRefused:
         asked.delete_endpoint(endpoint_id)
         raise

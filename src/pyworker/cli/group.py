@@ -23,6 +23,7 @@ from pyworker.cli.common import (
 )
 from pyworker.cli.finding import endpoint_called, full_name, group_called, own_name
 from pyworker.cli.logs import FollowOption, Level, LevelOption, TailOption, show_logs
+from pyworker.cli.making import make_groups
 from pyworker.cli.output import moment, say_json, show_fields, show_table
 
 if TYPE_CHECKING:
@@ -86,7 +87,10 @@ def create(
     api_key: ApiKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make workergroups as a file describes them; without one, a group whose workers join with a token."""
+    """Make workergroups as a file describes them; without one, a group whose workers join with a token.
+
+    When one of them cannot be made, none is.
+    """
     changes = parameters.assignments(set_)
     wanted = [parameters.group_parameters(group, changes) for group in _described(file, name)]
     for group in wanted:
@@ -94,12 +98,12 @@ def create(
             fail(f"workers of the provider {group.provider} need their commands: describe them in a file, with -f")
     asked = management(engine, api_key)
     served = endpoint_called(asked.endpoints(), endpoint).endpoint_name
-    made = {group.name: asked.create_group(parameters.group_body(served, group)) for group in wanted}
+    made = make_groups(asked, served, wanted)
     if as_json:
-        say_json([{"id": group_id, "name": group_name} for group_name, group_id in made.items()])
+        say_json([{"id": group_id, "name": group.name} for group, group_id in zip(wanted, made, strict=True)])
         return
-    for group_name, group_id in made.items():
-        typer.echo(f"workergroup {served}/{group_name} is made (id {group_id})")
+    for group, group_id in zip(wanted, made, strict=True):
+        typer.echo(f"workergroup {served}/{group.name} is made (id {group_id})")
     is_external = all(group.provider == "external" for group in wanted)
     typer.echo(f"\nNext: pyworker worker {'token' if is_external else 'list'} -e {served}")
 
@@ -187,7 +191,7 @@ def logs(
     """Show what the engine decided for a workergroup, and why."""
     asked = management(engine, api_key)
     found = group_called(asked.groups(), name)
-    show_logs(lambda: asked.group_logs(found.id, tail), level, following=following, as_json=as_json)
+    show_logs(lambda: asked.group_logs(found.id, tail), level, tail, following=following, as_json=as_json)
 
 
 def _version(asked: Management, group: GroupInfo) -> int:
