@@ -15,7 +15,6 @@ from pyworker.settings import set_default
 
 __all__ = ["Cluster"]
 
-_LOOPBACK: Final = "127.0.0.1"
 _CONNECT_S: Final = 5.0
 
 
@@ -34,7 +33,7 @@ class Cluster:
         usual: dict[str, Any] = {"namespace": self._namespace, "log_to_driver": False, "logging_level": "ERROR"}
         try:
             if address is None:
-                self._ray.init(include_dashboard=False, _node_ip_address=_LOOPBACK, **usual)
+                self._ray.init(include_dashboard=False, **usual)
             else:
                 _require_listening(address)
                 self._ray.init(address=address, **usual)
