@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import tempfile
 from collections.abc import AsyncGenerator, Generator
@@ -63,16 +62,20 @@ class Nodes:
 def nodes() -> Generator[Nodes]:
     from ray.cluster_utils import Cluster  # noqa: PLC0415 - slow
 
-    temporary = tempfile.mkdtemp(prefix="ray", dir="/tmp")
-    head = {"num_cpus": 0, "_system_config": SOON, "include_dashboard": False, "temp_dir": temporary}
-    cluster: Any = Cluster(initialize_head=True, head_node_args={**head, "object_store_memory": STORE_BYTES})
-    try:
-        cluster.add_node(num_cpus=2, resources={"first": 1}, object_store_memory=STORE_BYTES)
-        second = cluster.add_node(num_cpus=2, resources={"second": 1}, object_store_memory=STORE_BYTES)
-        yield Nodes(cluster, second)
-    finally:
-        cluster.shutdown()
-        shutil.rmtree(temporary, ignore_errors=True)
+    # not under pytest's own folder: Ray's sockets would have too long a path
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as around,
+    ):
+        around.setenv("RAY_TMPDIR", folder)
+        head = {"num_cpus": 0, "_system_config": SOON, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+        cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            cluster.add_node(num_cpus=2, resources={"first": 1}, object_store_memory=STORE_BYTES)
+            second = cluster.add_node(num_cpus=2, resources={"second": 1}, object_store_memory=STORE_BYTES)
+            yield Nodes(cluster, second)
+        finally:
+            cluster.shutdown()
 
 
 @asynccontextmanager
@@ -184,10 +187,15 @@ async def test_an_actor_that_is_killed_takes_its_instance_along(nodes: Nodes, tm
         assert await provider.list() == [Instance(1, InstanceState.RUNNING)]
 
 
-async def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
-    provider = RayProvider(tmp_path / "engine", address="127.0.0.1:1")
-    with pytest.raises(ProviderError, match=r"there is no Ray cluster at 127\.0\.0\.1:1: start one with `ray start"):
+NOWHERE = [("127.0.0.1:1", "refused"), ("ray://127.0.0.1:1", "refused"), ("nowhere", "an address is auto")]
+
+
+@pytest.mark.parametrize(("address", "words"), NOWHERE)
+async def test_a_cluster_that_is_not_there_is_named(tmp_path: Path, address: str, words: str) -> None:
+    provider = RayProvider(tmp_path / "engine", address=address)
+    with pytest.raises(ProviderError, match=rf"no Ray cluster at {address}: start one with `ray start .*{words}"):
         await provider.create(spec())
+    await provider.close()
 
 
 async def test_instances_on_a_node_that_dies_are_lost_and_start_elsewhere(nodes: Nodes, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyworker.engine.core.dispatch import Dispatcher
 from pyworker.engine.core.endpoints import BURST_WINDOW_S, STABLE_WINDOW_S, Endpoint, Group
 from pyworker.engine.core.registry import Registry
+from pyworker.engine.core.silence import LOST_S
 from pyworker.engine.core.view import GroupView, Phase, View, WorkerView
 from pyworker.engine.core.workers import Life, Worker
 
@@ -31,7 +32,7 @@ def view_of(endpoint: Endpoint, registry: Registry, dispatcher: Dispatcher, now_
         now_s=now_s,
         parameters=endpoint.parameters,
         groups=[_group(group) for group in registry.groups(endpoint)],
-        workers=[_worker(worker) for worker in registry.workers(endpoint)],
+        workers=[_worker(worker, now_s) for worker in registry.workers(endpoint)],
         stable_load_per_s=endpoint.demand.per_s(STABLE_WINDOW_S, now_s) * ratio,
         burst_load_per_s=endpoint.demand.per_s(BURST_WINDOW_S, now_s) * ratio,
         held=held,
@@ -41,12 +42,12 @@ def view_of(endpoint: Endpoint, registry: Registry, dispatcher: Dispatcher, now_
     )
 
 
-def phase_of(worker: Worker) -> Phase:
+def phase_of(worker: Worker, now_s: float) -> Phase:
     """Where a worker is in its life."""
     if worker.life is not Life.RUNNING:
         return _PHASES[worker.life]
-    if worker.gone and worker.was_ready and not worker.is_external and worker.started_s:
-        return Phase.FAILED  # its processes may be there, but it says nothing
+    if _is_mute(worker, now_s):
+        return Phase.FAILED
     return _REPORTED.get(worker.reported, Phase.STARTING)
 
 
@@ -63,11 +64,21 @@ def _group(group: Group) -> GroupView:
     )
 
 
-def _worker(worker: Worker) -> WorkerView:
+def _is_mute(worker: Worker, now_s: float) -> bool:
+    """Whether its processes may be there, but it says nothing: it hangs, or reports to an address of an engine before.
+
+    One that was never ready may say nothing until its model is loaded.
+    """
+    if not worker.gone or not worker.was_ready or worker.is_external:
+        return False
+    return now_s - max(worker.heard_s, worker.since_s) >= LOST_S
+
+
+def _worker(worker: Worker, now_s: float) -> WorkerView:
     return WorkerView(
         id=worker.number,
         group_id=worker.group.id,
-        phase=phase_of(worker),
+        phase=phase_of(worker, now_s),
         since_s=worker.since_s,
         capacity_per_s=worker.capacity_per_s,
         load=worker.load,

@@ -32,6 +32,8 @@ FIRST_LOOK_S: Final = 10.0  # after which one that waits for resources is left t
 LOOK_S: Final = 2.0  # for an actor to answer
 REMOVE_S: Final = 15.0
 
+_LOOPBACK: Final = "127.0.0.1"
+
 _T = TypeVar("_T")
 
 
@@ -68,7 +70,7 @@ class RayProvider:
         async with self._locks[spec.id]:
             before = await self._record(spec.id)
             if before is None or before.state is not InstanceState.RUNNING:
-                order = order_for(spec, "")._asdict()
+                order = order_for(spec, _LOOPBACK if self._address is None else "")._asdict()
                 node_id = before.node_id if before else ""
                 await self._start(spec.id, Record(order=order, resources=spec.launch.resources, node_id=node_id))
 

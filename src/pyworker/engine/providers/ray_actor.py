@@ -22,12 +22,17 @@ __all__ = ["InstanceActor", "remove_folder"]
 
 
 class InstanceActor:
-    """Starts the supervisor of ``order`` in ``folder``, on the node where Ray has put it."""
+    """Starts the supervisor of ``order`` in ``folder``, on the node where Ray has put it.
+
+    An order without a public address gets the node's.
+    """
 
     def __init__(self, order: Order, folder: str) -> None:
         ray: Any = importlib.import_module("ray")
         self._node_id: str = ray.get_runtime_context().get_node_id()
-        order = order._replace(public_address=ray.util.get_node_ip_address())
+        if not order.public_address:
+            addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+            order = order._replace(public_address=addresses[self._node_id])
         self._supervision = Supervision(Path(folder).expanduser())
         self._trouble = ""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import socket
 from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any, Final
@@ -14,7 +15,7 @@ from pyworker.settings import set_default
 
 __all__ = ["Cluster"]
 
-_LOOPBACK: Final = "127.0.0.1"
+_CONNECT_S: Final = 5.0
 
 
 class Cluster:
@@ -32,12 +33,13 @@ class Cluster:
         usual: dict[str, Any] = {"namespace": self._namespace, "log_to_driver": False, "logging_level": "ERROR"}
         try:
             if address is None:
-                self._ray.init(include_dashboard=False, _node_ip_address=_LOOPBACK, **usual)
+                self._ray.init(include_dashboard=False, **usual)
             else:
+                _require_listening(address)
                 self._ray.init(address=address, **usual)
         except ImportError as error:
             raise ProviderError(f"{address} needs more of Ray: pip install 'pyworker[ray]' ({error})") from None
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             said = str(error).partition("\n")[0]
             raise ProviderError(
                 f"there is no Ray cluster at {address or 'this machine'}: start one with `ray start --head`, "
@@ -100,6 +102,16 @@ class Cluster:
         """Whether the actor is gone for good: not when it only cannot be reached at the moment."""
         exceptions = self._ray.exceptions
         return isinstance(error, exceptions.RayActorError) and not isinstance(error, exceptions.ActorUnavailableError)
+
+
+def _require_listening(address: str) -> None:
+    """Ray itself would look for minutes. Raises OSError; ValueError when it is no address."""
+    if address == "auto":
+        return
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdigit():
+        raise ValueError("an address is auto, HOST:PORT or ray://HOST:PORT")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
 
 
 def _name(instance_id: int) -> str:
