@@ -23,7 +23,7 @@ from pyworker.simulate.machine import Behaviour, Machine
 from pyworker.simulate.machines import Machines
 from pyworker.simulate.network import Network
 from pyworker.simulate.timeline import Timeline
-from pyworker.wire import AuthData, RouteAnswer, RouteRequest
+from pyworker.wire import AuthData, RouteAnswer, RouteRequest, WaitingAnswer
 
 __all__ = ["SimulatedEngine"]
 
@@ -67,6 +67,7 @@ class SimulatedEngine:
         self.dispatcher = Dispatcher(self.registry, _NoSigner(), numbers, below=random.randrange)
         self.decision = Decision((), Memory(), "")
         self.decided: Callable[[View, Decision], None] = lambda _view, _decision: None
+        self.longest_wait_s = 0.0  # expected when a request was given to a worker, that request included
         self._timeline, self._network, self._random, self._tempo = timeline, network, random, tempo
         self._held: dict[int, Callable[[RouteAnswer], None]] = {}
         behaviours = {number: behaviour for number, (_, behaviour) in enumerate(groups, 1)}
@@ -84,25 +85,27 @@ class SimulatedEngine:
         for suspect in self.dispatcher.take_suspects():
             if may_probe(suspect, self._timeline.now_s):
                 self._probe(suspect)
+        self._answer(answer, answered)
+        self._serve_held()
+        return answer.request_idx
+
+    def _answer(self, answer: RouteAnswer | WaitingAnswer, answered: Callable[[RouteAnswer], None]) -> None:
         if isinstance(answer, RouteAnswer):
+            machine = self.machines.at(answer.url)
+            worker = self.registry.worker_by_number(machine.number) if machine else None
+            if worker is not None and worker.capacity_per_s > 0:
+                self.longest_wait_s = max(self.longest_wait_s, worker.load / worker.capacity_per_s)
             self._network.call(lambda: answered(answer))
         else:
             self._held[answer.request_idx] = answered
             self.dispatcher.hold(answer.request_idx, self._timeline.now_s, held=True)
-        self._serve_held()
-        return answer.request_idx
 
     def _serve_held(self) -> None:
         for request_idx in self.dispatcher.take_placed():
             answered = self._held.pop(request_idx, None)
-            if answered is None:
-                continue
             answer = self.dispatcher.poll(request_idx, self._moment())
-            if isinstance(answer, RouteAnswer):
-                self._network.call(lambda answered=answered, answer=answer: answered(answer))
-            else:
-                self._held[request_idx] = answered
-                self.dispatcher.hold(request_idx, self._timeline.now_s, held=True)
+            if answered is not None and answer is not None:
+                self._answer(answer, answered)
 
     # --- told by workers ---
 
