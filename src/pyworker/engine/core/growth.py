@@ -14,7 +14,7 @@ from pyworker.engine.core.fleet import Group
 from pyworker.engine.core.memory import Tempo
 from pyworker.engine.core.plan import AS_GOOD, Plan
 from pyworker.engine.core.view import Phase, WorkerView
-from pyworker.engine.core.words import counted, per_s, shortened
+from pyworker.engine.core.words import counted, per_s, seconds, shortened
 
 __all__ = ["grow"]
 
@@ -104,11 +104,15 @@ class _Growth:
 
     def why_not_more(self) -> str:
         """What stands in the way of what is missing."""
+        groups = self.fleet.startable()
         if len(self.fleet.view.workers) >= self.fleet.view.parameters.max_workers:
             return f"max_workers {self.fleet.view.parameters.max_workers} are there"
-        if any(self.plan.is_testing(group) for group in self.fleet.startable()):
+        if any(self.plan.is_testing(group) for group in groups):
             return "one worker is to be measured first"
-        return "no workergroup can have more" if self.fleet.startable() else "no workergroup can be started"
+        waits_s = [blocked_s(group, self.now_s, self.tempo) for group in groups]
+        if groups and min(waits_s) > 0:
+            return f"after failures the next one is made in {seconds(min(waits_s))}"
+        return "no workergroup can have more" if groups else "no workergroup can be started"
 
     # --- where ---
 
