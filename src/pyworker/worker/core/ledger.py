@@ -66,6 +66,10 @@ class Lane:
     waiting: OrderedDict[Entry, None] = field(default_factory=OrderedDict["Entry", None], repr=False)
 
 
+def _nobody() -> None:
+    """Nobody waits."""
+
+
 class Entry(msgspec.Struct, eq=False):
     """One admitted request. Times in s on the ledger's clock; ``workload_micro`` in millionths."""
 
@@ -215,6 +219,7 @@ class Ledger:
         else:
             del entry.lane.waiting[entry]
         entry.state, entry.outcome, entry.settled_s = State.SETTLED, outcome, now_s
+        entry.wake = _nobody  # who waited may be forgotten, with all that he holds
         del self._in_flight[entry]
         self._in_flight_micro -= entry.workload_micro
         self.settled[outcome].add(entry.workload_micro)
