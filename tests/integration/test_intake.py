@@ -292,13 +292,14 @@ async def test_who_sends_slowly_but_steadily_is_heard(
     tmp_path: Path, way: str, announced: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(intake_module, "FIRST_BYTES_S", 0.5)
-    monkeypatch.setattr(intake_module, "SLOWEST_BYTES_PER_S", 1000)
+    monkeypatch.setattr(intake_module, "SLOWEST_BYTES_PER_S", 100)
     async with limited(tmp_path, way) as rig, connected(rig.worker.port) as client:
         body = body_of(rig, 20_000)
-        await client.send(head(announced))
-        for i in range(0, 20_000, 2000):  # each piece is worth 2 s
-            piece = body[i : i + 2000]
-            await client.send(chunk(piece) if "chunked" in announced else piece)
+        pieces = [body[i : i + 2000] for i in range(0, 20_000, 2000)]  # each is worth 20 s
+        sent = [chunk(piece) if "chunked" in announced else piece for piece in pieces]
+        sent[0] = head(announced).encode() + sent[0]  # so that nobody has to be quick: this process may be stopped
+        for piece in sent:
+            await client.send(piece)
             await asyncio.sleep(0.1)
         await client.send(b"0\r\n\r\n" if "chunked" in announced else b"")
         assert (await client.answer()).status == 200
