@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import pytest
 
+from pyworker.errors import BadFraming
 from pyworker.testing import by_hand
 from pyworker.worker.core.gate import Mode
 from pyworker.worker.inbound import intake as intake_module
@@ -291,16 +292,58 @@ async def test_who_sends_slowly_but_steadily_is_heard(
     tmp_path: Path, way: str, announced: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(intake_module, "FIRST_BYTES_S", 0.5)
-    monkeypatch.setattr(intake_module, "SLOWEST_BYTES_PER_S", 1000)
+    monkeypatch.setattr(intake_module, "SLOWEST_BYTES_PER_S", 100)
     async with limited(tmp_path, way) as rig, connected(rig.worker.port) as client:
         body = body_of(rig, 20_000)
-        await client.send(head(announced))
-        for i in range(0, 20_000, 2000):  # each piece is worth 2 s
-            piece = body[i : i + 2000]
-            await client.send(chunk(piece) if "chunked" in announced else piece)
+        pieces = [body[i : i + 2000] for i in range(0, 20_000, 2000)]  # each is worth 20 s
+        sent = [chunk(piece) if "chunked" in announced else piece for piece in pieces]
+        sent[0] = head(announced).encode() + sent[0]  # so that nobody has to be quick: this process may be stopped
+        for piece in sent:
+            await client.send(piece)
             await asyncio.sleep(0.1)
         await client.send(b"0\r\n\r\n" if "chunked" in announced else b"")
         assert (await client.answer()).status == 200
+
+
+# --- put together ---------------------------------------------------------------------------------
+
+
+class Coming:
+    """A request whose body comes in pieces."""
+
+    def __init__(self, pieces: list[bytes], content_length: int | None) -> None:
+        self.content_length = content_length
+        self._pieces = pieces
+
+    @property
+    def body(self) -> Coming:
+        return self
+
+    def header(self, _name: str) -> str | None:
+        return None
+
+    def is_eof(self) -> bool:
+        return False
+
+    async def readany(self) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+@pytest.mark.parametrize("announces", [True, False])
+@pytest.mark.parametrize("lengths", [[1], [10, 1], [1, 10], [1, 1, 1, 97], [30, 30, 30, 30], [100, 1, 1], []])
+async def test_pieces_are_put_together_in_order(lengths: list[int], *, announces: bool) -> None:
+    pieces = [bytes([number]) * length for number, length in enumerate(lengths)]
+    whole = b"".join(pieces)
+    limits = Intake(max_body_bytes=1000, max_held_bytes=1000)
+    with limits.hold() as hold:
+        coming = Coming(pieces, len(whole) if announces else None)
+        assert await hold.read(cast("Incoming", coming)) == whole
+
+
+async def test_more_than_was_announced_is_refused() -> None:
+    limits = Intake(max_body_bytes=1000, max_held_bytes=1000)
+    with limits.hold() as hold, pytest.raises(BadFraming):
+        await hold.read(cast("Incoming", Coming([b"x" * 30, b"x" * 30], 50)))
 
 
 # --- compressed -----------------------------------------------------------------------------------

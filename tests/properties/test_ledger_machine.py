@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pyworker.errors import QueueFull
-from pyworker.worker.core.ledger import Entry, Lane, Ledger, Outcome, State
+from pyworker.worker.core.ledger import Entry, Lane, Ledger, Outcome, Stage
 
 WORKLOADS = st.one_of(st.floats(0, 1e6), st.integers(0, 1000), st.sampled_from([0, 0.1, 1e12]))
 
@@ -59,22 +59,22 @@ class LedgerMachine(RuleBasedStateMachine):
             assert max_wait_s is None or wait_s <= max_wait_s
             self.came.append(entry)
 
-    @precondition(lambda self: self._in(State.WORKING))
+    @precondition(lambda self: self._in(Stage.WORKING))
     @rule(data=st.data(), outcome=st.sampled_from([Outcome.SERVED, Outcome.ERRORED, Outcome.CANCELLED]))
     def finish(self, data: st.DataObject, outcome: Outcome) -> None:
-        self._settle(data.draw(st.sampled_from(self._in(State.WORKING))), outcome)
+        self._settle(data.draw(st.sampled_from(self._in(Stage.WORKING))), outcome)
 
-    @precondition(lambda self: self._in(State.WAITING))
+    @precondition(lambda self: self._in(Stage.WAITING))
     @rule(data=st.data(), outcome=st.sampled_from([Outcome.REJECTED, Outcome.CANCELLED, Outcome.ERRORED]))
     def leave_the_line(self, data: st.DataObject, outcome: Outcome) -> None:
         """It waited longer than its limit, its client left, or the worker is stopped."""
-        self._settle(data.draw(st.sampled_from(self._in(State.WAITING))), outcome)
+        self._settle(data.draw(st.sampled_from(self._in(Stage.WAITING))), outcome)
 
-    @precondition(lambda self: self._in(State.SETTLED))
+    @precondition(lambda self: self._in(Stage.SETTLED))
     @rule(data=st.data(), outcome=st.sampled_from(Outcome))
     def settle_again(self, data: st.DataObject, outcome: Outcome) -> None:
         """Whoever settles twice is not heard."""
-        entry = data.draw(st.sampled_from(self._in(State.SETTLED)))
+        entry = data.draw(st.sampled_from(self._in(Stage.SETTLED)))
         before = (repr(self.ledger), entry.outcome, entry.settled_s)
         assert self.ledger.settle(entry, outcome, self._tick()) == []
         assert (repr(self.ledger), entry.outcome, entry.settled_s) == before
@@ -96,20 +96,20 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def the_books_say_what_happened(self) -> None:
         names = ", ".join(f"{outcome.name.lower()}={self.endings[outcome]}" for outcome in Outcome)
-        waiting, working = len(self._in(State.WAITING)), len(self._in(State.WORKING))
+        waiting, working = len(self._in(Stage.WAITING)), len(self._in(Stage.WORKING))
         received = sum(self.endings.values()) + waiting + working
         assert repr(self.ledger) == f"<Ledger received={received}, {names}, {waiting=}, {working=}>"
-        assert list(self.ledger.in_flight) == [entry for entry in self.came if entry.state is not State.SETTLED]
+        assert list(self.ledger.in_flight) == [entry for entry in self.came if entry.stage is not Stage.SETTLED]
 
     @invariant()
     def the_line_is_in_order(self) -> None:
         for lane in self.lanes:
-            assert list(lane.waiting) == [entry for entry in self._in(State.WAITING) if entry.lane is lane]
+            assert list(lane.waiting) == [entry for entry in self._in(Stage.WAITING) if entry.lane is lane]
 
     @invariant()
     def nobody_works_without_a_slot(self) -> None:
         for lane in self.lanes:
-            assert lane.working == sum(entry.lane is lane for entry in self._in(State.WORKING))
+            assert lane.working == sum(entry.lane is lane for entry in self._in(Stage.WORKING))
             assert lane.slots is None or lane.working <= lane.slots
 
     @invariant()
@@ -122,8 +122,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def an_entry_knows_its_own_times(self) -> None:
         for entry in self.came:
-            assert (entry.state is State.SETTLED) == (entry.outcome is not None) == (entry.settled_s is not None)
-            assert (entry.started_s is not None) or entry.state is not State.WORKING
+            assert (entry.stage is Stage.SETTLED) == (entry.outcome is not None) == (entry.settled_s is not None)
+            assert (entry.started_s is not None) or entry.stage is not Stage.WORKING
             assert entry.received_s <= (entry.started_s or entry.received_s) <= (entry.settled_s or self.now_s)
 
     def teardown(self) -> None:
@@ -139,11 +139,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.now_s += 1.0
         return self.now_s
 
-    def _in(self, state: State) -> list[Entry]:
-        return [entry for entry in self.came if entry.state is state]
+    def _in(self, stage: Stage) -> list[Entry]:
+        return [entry for entry in self.came if entry.stage is stage]
 
     def _settle(self, entry: Entry, outcome: Outcome) -> None:
-        was_waiting = entry.state is State.WAITING
+        was_waiting = entry.stage is Stage.WAITING
         started = self.ledger.settle(entry, outcome, self._tick())
         self.endings[outcome] += 1
         assert entry.outcome is outcome
@@ -155,11 +155,11 @@ class LedgerMachine(RuleBasedStateMachine):
         """They are at work, were never told before, and each was the first of its line."""
         for entry in started:
             position = self.came.index(entry)
-            assert entry.state is State.WORKING
+            assert entry.stage is Stage.WORKING
             assert entry.started_s == self.now_s
             assert position not in self.woken
             self.woken.add(position)
-            assert not any(other.state is State.WAITING and other.lane is entry.lane for other in self.came[:position])
+            assert not any(other.stage is Stage.WAITING and other.lane is entry.lane for other in self.came[:position])
 
 
 TestLedgerMachine = LedgerMachine.TestCase

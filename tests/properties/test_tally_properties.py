@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pyworker.errors import QueueFull
-from pyworker.worker.core.ledger import MICRO, Entry, Lane, Ledger, Outcome, State
+from pyworker.worker.core.ledger import MICRO, Entry, Lane, Ledger, Outcome, Stage
 from pyworker.worker.core.status import Finished, Outbox, Tally, TallyBook, finished
 
 
@@ -53,7 +53,7 @@ class ReportMachine(RuleBasedStateMachine):
         self.entries.append(entry)
 
     def _in_flight(self) -> list[Entry]:
-        return [entry for entry in self.entries if entry.state is not State.SETTLED]
+        return [entry for entry in self.entries if entry.stage is not Stage.SETTLED]
 
     @precondition(lambda self: self._in_flight())
     @rule(data=st.data(), outcome=st.sampled_from(Outcome))

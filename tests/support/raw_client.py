@@ -40,9 +40,13 @@ class RawClient:
         self._writer.write(b"".join(piece.encode() if isinstance(piece, str) else piece for piece in pieces))
         await self._writer.drain()
 
+    async def begin(self) -> bytes:
+        """Read the head of an answer."""
+        return await self._reader.readuntil(b"\r\n\r\n")
+
     async def answer(self, *, to_head: bool = False) -> RawAnswer:
         """Read one answer. Raises EOFError when the connection ends within it."""
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        head = (await self.begin()).decode("latin-1")
         status_line, *lines = head[:-4].split("\r\n")
         pairs = [line.partition(":") for line in lines]
         headers = {name.lower(): value.strip() for name, _, value in pairs}

@@ -9,7 +9,7 @@ import pytest
 
 from pyworker.errors import ModelFailed, QueueFull
 from pyworker.worker.books import Books, Turn
-from pyworker.worker.core.ledger import Lane, Outcome, State
+from pyworker.worker.core.ledger import Lane, Outcome, Stage
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ async def working(one: Turn, until: asyncio.Event, outcome: Outcome = Outcome.SE
 
 
 async def is_at_work(one: Turn) -> None:
-    while one.entry.state is not State.WORKING:  # noqa: ASYNC110 - an entry has no event of its own
+    while one.entry.stage is not Stage.WORKING:  # noqa: ASYNC110 - an entry has no event of its own
         await asyncio.sleep(0)
 
 
@@ -42,7 +42,7 @@ async def test_one_works_after_the_other(books: Books, serial: Lane) -> None:
     first, second = turn(books, serial), turn(books, serial)
     tasks = [asyncio.create_task(working(first, first_done)), asyncio.create_task(working(second, second_done))]
     await asyncio.sleep(0)
-    assert (first.entry.state, second.entry.state) == (State.WORKING, State.WAITING)
+    assert (first.entry.stage, second.entry.stage) == (Stage.WORKING, Stage.WAITING)
     first_done.set()
     await is_at_work(second)
     second_done.set()
@@ -55,7 +55,7 @@ async def test_a_turn_that_comes_before_it_is_waited_for_is_not_missed(books: Bo
     async with first:
         pass
     async with second:
-        assert second.entry.state is State.WORKING
+        assert second.entry.stage is Stage.WORKING
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ async def test_a_turn_that_comes_as_the_limit_is_reached_is_taken(books: Books, 
     await asyncio.sleep(0)  # it waits, and its limit is reached in the next turn of the loop
     books.settle(first.entry, Outcome.SERVED)
     await asyncio.sleep(0.01)
-    assert second.entry.state is State.WORKING
+    assert second.entry.stage is Stage.WORKING
     waiting.cancel()
     await asyncio.wait([waiting])
     assert serial.working == 0
@@ -134,7 +134,7 @@ async def test_without_a_benchmark_it_starts_with_one_and_learns(books: Books) -
     turns = [turn(books, lane) for _ in range(3)]
     tasks = [asyncio.create_task(working(one, done)) for one in turns]
     await asyncio.sleep(0)
-    assert [one.entry.state for one in turns] == [State.WORKING, State.WAITING, State.WAITING]
+    assert [one.entry.stage for one in turns] == [Stage.WORKING, Stage.WAITING, Stage.WAITING]
     done.set()
     await asyncio.gather(*tasks)
     assert books.ledger.capacity_per_s > 0
@@ -158,7 +158,7 @@ async def test_whoever_waits_for_the_ramp_is_woken_when_it_rises_or_ends(
     await asyncio.sleep(0)
     end(books)
     for one in turns:
-        if one.entry.state is not State.SETTLED:
+        if one.entry.stage is not Stage.SETTLED:
             await is_at_work(one)
     for task in tasks:
         task.cancel()

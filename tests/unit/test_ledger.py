@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pyworker.errors import QueueFull
-from pyworker.worker.core.ledger import Entry, Lane, Ledger, Outcome, State, valid_workload
+from pyworker.worker.core.ledger import Entry, Lane, Ledger, Outcome, Stage, valid_workload
 
 
 def admit(ledger: Ledger, lane: Lane, workload: float = 1.0, **given: Any) -> Entry:
@@ -36,13 +36,13 @@ def parallel() -> Lane:
 
 def test_a_request_works_at_once_when_its_lane_is_free(ledger: Ledger, serial: Lane) -> None:
     entry = admit(ledger, serial)
-    assert entry.state is State.WORKING
+    assert entry.stage is Stage.WORKING
     assert repr(ledger) == "<Ledger received=1, served=0, errored=0, cancelled=0, rejected=0, waiting=0, working=1>"
 
 
 def test_a_serial_lane_serves_in_the_order_of_arrival(ledger: Ledger, serial: Lane) -> None:
     first, second, third = (admit(ledger, serial) for _ in range(3))
-    assert [entry.state for entry in (second, third)] == [State.WAITING, State.WAITING]
+    assert [entry.stage for entry in (second, third)] == [Stage.WAITING, Stage.WAITING]
     assert ledger.settle(first, Outcome.SERVED, 1.0) == [second]
     assert ledger.settle(second, Outcome.ERRORED, 2.0) == [third]
     assert ledger.settle(third, Outcome.CANCELLED, 3.0) == []
@@ -52,19 +52,19 @@ def test_a_serial_lane_serves_in_the_order_of_arrival(ledger: Ledger, serial: La
 def test_a_lane_of_n_slots_lets_n_work(ledger: Ledger) -> None:
     lane = Lane("three", 3)
     entries = [admit(ledger, lane) for _ in range(5)]
-    assert [entry.state for entry in entries] == [State.WORKING] * 3 + [State.WAITING] * 2
+    assert [entry.stage for entry in entries] == [Stage.WORKING] * 3 + [Stage.WAITING] * 2
     assert ledger.settle(entries[1], Outcome.SERVED, 1.0) == [entries[3]]
     assert lane.working == 3
 
 
 def test_a_lane_without_a_limit_lets_all_work(ledger: Ledger, parallel: Lane) -> None:
-    assert {admit(ledger, parallel).state for _ in range(100)} == {State.WORKING}
+    assert {admit(ledger, parallel).stage for _ in range(100)} == {Stage.WORKING}
 
 
 def test_lanes_do_not_wait_for_each_other(ledger: Ledger, serial: Lane, parallel: Lane) -> None:
     admit(ledger, serial)
-    assert admit(ledger, parallel).state is State.WORKING
-    assert admit(ledger, Lane("another", 1)).state is State.WORKING
+    assert admit(ledger, parallel).stage is Stage.WORKING
+    assert admit(ledger, Lane("another", 1)).stage is Stage.WORKING
 
 
 def test_one_that_is_let_go_while_it_waits_frees_no_slot_and_holds_nobody_up(ledger: Ledger, serial: Lane) -> None:
@@ -116,7 +116,7 @@ def test_a_wait_above_the_limit_is_refused_and_booked_as_rejected(ledger: Ledger
 def test_a_wait_of_exactly_the_limit_is_taken(ledger: Ledger, serial: Lane) -> None:
     ledger.capacity_per_s = 10.0
     admit(ledger, serial, 40.0)
-    assert admit(ledger, serial, 1.0, max_wait_s=4.0).state is State.WAITING
+    assert admit(ledger, serial, 1.0, max_wait_s=4.0).stage is Stage.WAITING
 
 
 # --- the ramp -------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_a_ramp_that_rises_lets_those_who_wait_in_other_lanes_begin(ledger: Ledg
     other = Lane("other", None)
     ledger.set_ramp(1, 0.0)
     first, elsewhere, waits_elsewhere = admit(ledger, parallel), admit(ledger, other), admit(ledger, other)
-    assert (elsewhere.state, waits_elsewhere.state) == (State.WORKING, State.WAITING)
+    assert (elsewhere.stage, waits_elsewhere.stage) == (Stage.WORKING, Stage.WAITING)
     assert ledger.settle(first, Outcome.SERVED, 1.0) == [waits_elsewhere]
 
 
@@ -144,7 +144,7 @@ def test_the_end_of_the_ramp_lets_everybody_begin_that_has_a_slot(ledger: Ledger
     several = [admit(ledger, parallel) for _ in range(4)]
     one_by_one = [admit(ledger, serial) for _ in range(3)]
     assert ledger.set_ramp(None, 1.0) == several[1:]
-    assert [entry.state for entry in one_by_one] == [State.WORKING, State.WAITING, State.WAITING]
+    assert [entry.stage for entry in one_by_one] == [Stage.WORKING, Stage.WAITING, Stage.WAITING]
 
 
 def test_the_ramp_ends_by_itself(ledger: Ledger, parallel: Lane) -> None:
@@ -158,7 +158,7 @@ def test_the_ramp_ends_by_itself(ledger: Ledger, parallel: Lane) -> None:
 
 def test_a_ramp_does_not_give_a_lane_more_slots_than_it_has(ledger: Ledger, serial: Lane) -> None:
     ledger.set_ramp(10, 0.0)
-    assert [admit(ledger, serial).state for _ in range(2)] == [State.WORKING, State.WAITING]
+    assert [admit(ledger, serial).stage for _ in range(2)] == [Stage.WORKING, Stage.WAITING]
 
 
 # --- what the engine knows them by ----------------------------------------------------------------

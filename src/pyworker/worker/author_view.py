@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pyworker.author_metrics import ModelMetrics, RequestIndices, RequestMetrics, SystemMetrics
 from pyworker.worker.books import Books
-from pyworker.worker.core.ledger import Outcome, State
+from pyworker.worker.core.ledger import Outcome, Stage
 from pyworker.worker.core.readiness import Readiness
 from pyworker.worker.reporting.reporter import Disk, Reporter
 
@@ -40,7 +40,7 @@ class AuthorView:
         settled = {outcome: books.workload for outcome, books in ledger.settled.items()}
         working = {
             entry.request_idx: RequestMetrics(
-                entry.request_idx, 0, entry.workload, "Started" if entry.state is State.WORKING else "Created"
+                entry.request_idx, 0, entry.workload, "Started" if entry.stage is Stage.WORKING else "Created"
             )
             for entry in ledger.in_flight
         }

@@ -48,7 +48,7 @@ class AuthoredRoute(Route):
         self._model = model
         self._payload_cls = cast("type[ApiPayload]", handler.payload_cls())
 
-    def parse_envelope(self, body: bytes) -> Call:
+    def parse_envelope(self, body: bytes | memoryview) -> Call:
         if not self.handler.parses_requests_itself:
             envelope = parse_envelope(body)
             if envelope is not None:
@@ -99,7 +99,8 @@ class AuthoredRoute(Route):
             request.response = await self._call_function(call)
             return True
         headers = authored_request_headers(request.raw_headers)
-        async with await self.send(request.method, self.target(request), call.payload, headers) as model_response:
+        target = self.target(request)
+        async with await self.send(request.method, target, call.take_payload(), headers) as model_response:
             call.on_head()
             try:
                 response = await self.handler.generate_client_response(request.request, model_response)
@@ -123,6 +124,7 @@ class AuthoredRoute(Route):
         except Exception:
             log.exception("making the model's request for %s failed", self.endpoint)
             raise HandlerFailed() from None
+        del payload  # it may be large, and the answer far away
         all_headers = (*headers, (b"Content-Type", content_type))
         answer = await self._model.send_for(ResponseAnswer, method, target, all_headers, (body,))
         return ModelResponse(method, self._model.url(target), answer)

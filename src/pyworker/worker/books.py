@@ -11,7 +11,7 @@ from typing import Self
 
 from pyworker.errors import QueueFull
 from pyworker.worker.core.capacity import LearnedCapacity
-from pyworker.worker.core.ledger import Entry, Lane, Ledger, Outcome, State
+from pyworker.worker.core.ledger import Entry, Lane, Ledger, Outcome, Stage
 from pyworker.worker.core.status import Outbox, finished
 from pyworker.worker.reporting.timings import Timings
 
@@ -117,7 +117,7 @@ class Turn:
             self._books.timings.first_byte.observe(time.monotonic() - self.entry.started_s)
 
     async def __aenter__(self) -> Self:
-        if self.entry.state is State.WORKING:
+        if self.entry.stage is Stage.WORKING:
             return self
         try:
             await self._wait()
@@ -133,7 +133,7 @@ class Turn:
             async with asyncio.timeout(self._max_wait_s):
                 await self._woken
         except TimeoutError:
-            if self.entry.state is State.WAITING:  # else its turn came in the very same moment
+            if self.entry.stage is Stage.WAITING:  # else its turn came in the very same moment
                 raise QueueFull(retry_after_s=self._books.ledger.expected_wait_s()) from None
 
     async def __aexit__(

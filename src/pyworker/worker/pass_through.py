@@ -14,7 +14,7 @@ from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.headers import query_without_key, request_headers, rewritten_request_headers
 from pyworker.worker.inbound.incoming import Incoming
-from pyworker.worker.model.connection import Body, RawHeaders
+from pyworker.worker.model.connection import Answer, Body, RawHeaders
 from pyworker.worker.model.upstream import ModelServer
 from pyworker.worker.routes import JSON_HEADERS, Call, Probe, ReadBody, Route, explain_envelope
 
@@ -31,7 +31,7 @@ class PassThroughRoute(Route):
         self._handler = handler
         self._model = model
 
-    def parse_envelope(self, body: bytes) -> Call:
+    def parse_envelope(self, body: bytes | memoryview) -> Call:
         envelope = parse_envelope(body)
         if envelope is not None and not _is_null(envelope.payload):
             return Call(envelope.auth_data, envelope.session_id, envelope.payload)
@@ -48,20 +48,24 @@ class PassThroughRoute(Route):
         return calculator(decode_object(memoryview(call.payload)))
 
     async def exchange(self, request: Incoming, call: Call) -> bool:
+        async with await self._send(request, call.take_payload()) as answer:
+            call.on_head()
+            await request.relay(answer)
+            return answer.status < 400
+
+    async def _send(self, request: Incoming, payload: msgspec.Raw | None) -> Answer:
+        """The payload, or the body as it comes; returns at the answer's head, and holds the payload till then."""
         query = query_without_key(request.query)
         target = self.target(request) + (f"?{query}" if query else "")
         headers: RawHeaders
         body: Body
-        if call.payload is None:
+        if payload is None:
             headers = request_headers(request.raw_headers)
             body = request.body.iter_any() if request.has_body else ()
         else:
             headers = (*rewritten_request_headers(request.raw_headers), *JSON_HEADERS)
-            body = (memoryview(call.payload),)
-        async with await self._model.send(request.method, target, headers, body) as answer:
-            call.on_head()
-            await request.relay(answer)
-            return answer.status < 400
+            body = (memoryview(payload),)
+        return await self._model.send(request.method, target, headers, body)
 
     @property
     def plan(self) -> Plan | None:

@@ -57,7 +57,8 @@ class Proxy:
 
     def _admit(self, request: Incoming, route: Route, admission: Admission) -> Turn:
         """Spend the ticket and book the request: no other request comes between."""
-        if _closed(admission.session, self.sessions):  # while the body came in
+        session = admission.session
+        if _closed(session, self.sessions):  # while the body came in
             raise SessionGone()
         workload = route.workload(admission.call)
         self.entrance.gate.spend(admission.grant, time.time())
@@ -67,13 +68,14 @@ class Proxy:
                 workload,
                 max_wait_s=route.max_wait_s,
                 request_idx=admission.auth_data.request_idx,
-                in_session=admission.session is not None,
+                in_session=session is not None,
             )
         except QueueFull:
             self.entrance.gate.give_back(admission.grant)
             raise
         admission.call.on_head = turn.head_arrived
-        turn.client_gone = lambda: request.client_gone or _closed(admission.session, self.sessions)
+        # the turn does not know the admission, which knows it: a circle would keep the payload until it is found
+        turn.client_gone = lambda: request.client_gone or _closed(session, self.sessions)
         return turn
 
     def _explain_cancellation(self, request: Incoming, session: Session | None) -> None:

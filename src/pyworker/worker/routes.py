@@ -26,7 +26,7 @@ __all__ = ["JSON_HEADERS", "Call", "Probe", "ReadBody", "Route", "explain_envelo
 log = logging.getLogger("pyworker.handler")
 
 JSON_HEADERS: RawHeaders = ((b"Content-Type", b"application/json"),)
-ReadBody = Callable[[], Awaitable[bytes]]
+ReadBody = Callable[[], Awaitable[bytes | memoryview]]
 _PLACE = re.compile(r"{(\w+)(?::[^{}]*)?}")
 
 
@@ -44,6 +44,11 @@ class Call(msgspec.Struct):
     session_id: str | None
     payload: Any
     on_head: Callable[[], None] = _nothing
+
+    def take_payload(self) -> Any:
+        """The payload, which may be large: the call lets go of it, so that who sends it is the last to hold it."""
+        payload, self.payload = self.payload, None
+        return payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Route(ABC):
         self._places = _PLACE.findall(endpoint)
 
     @abstractmethod
-    def parse_envelope(self, body: bytes) -> Call:
+    def parse_envelope(self, body: bytes | memoryview) -> Call:
         """A JSON envelope. Raises JsonDataException, InvalidJson, HandlerFailed."""
 
     @abstractmethod

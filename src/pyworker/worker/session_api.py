@@ -83,7 +83,7 @@ class SessionApi:
         return sessions.get(query.session_id, session_auth)
 
 
-def _parse_create(body: bytes) -> tuple[AuthData, SessionSpec]:
+def _parse_create(body: bytes | memoryview) -> tuple[AuthData, SessionSpec]:
     message = decode_object(body)
     problems: dict[str, Any] = {}
     auth_data = read_part(message, "auth_data", parse_auth_data, problems)

@@ -26,7 +26,7 @@ import msgspec
 
 from pyworker.errors import QueueFull
 
-__all__ = ["Entry", "Lane", "Ledger", "Outcome", "State", "Totals", "valid_workload"]
+__all__ = ["Entry", "Lane", "Ledger", "Outcome", "Stage", "Totals", "valid_workload"]
 
 MICRO = 1_000_000
 MOST_WORKLOAD = 1e12  # of one request, so that sums stay finite; more is a calculator gone wrong
@@ -34,8 +34,8 @@ _REMEMBERED_REQUESTS = 10_000
 _RAMP_END = 64
 
 
-class State(Enum):
-    """Where a request is."""
+class Stage(Enum):
+    """How far a request has come."""
 
     WAITING = "waiting"
     WORKING = "working"
@@ -66,6 +66,10 @@ class Lane:
     waiting: OrderedDict[Entry, None] = field(default_factory=OrderedDict["Entry", None], repr=False)
 
 
+def _nobody() -> None:
+    """Nobody waits."""
+
+
 class Entry(msgspec.Struct, eq=False):
     """One admitted request. Times in s on the ledger's clock; ``workload_micro`` in millionths."""
 
@@ -75,7 +79,7 @@ class Entry(msgspec.Struct, eq=False):
     in_session: bool
     received_s: float
     wake: Callable[[], None]
-    state: State = State.WAITING
+    stage: Stage = Stage.WAITING
     started_s: float | None = None
     settled_s: float | None = None
     outcome: Outcome | None = None
@@ -167,7 +171,7 @@ class Ledger:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{outcome.name.lower()}={books.requests}" for outcome, books in self.settled.items())
-        waiting = sum(entry.state is State.WAITING for entry in self._in_flight)
+        waiting = sum(entry.stage is Stage.WAITING for entry in self._in_flight)
         working = len(self._in_flight) - waiting
         return f"<Ledger received={self.received.requests}, {counts}, {waiting=}, {working=}>"
 
@@ -208,13 +212,14 @@ class Ledger:
 
         A request that is already settled stays as it is.
         """
-        if entry.state is State.SETTLED:
+        if entry.stage is Stage.SETTLED:
             return []
-        if entry.state is State.WORKING:
+        if entry.stage is Stage.WORKING:
             entry.lane.working -= 1
         else:
             del entry.lane.waiting[entry]
-        entry.state, entry.outcome, entry.settled_s = State.SETTLED, outcome, now_s
+        entry.stage, entry.outcome, entry.settled_s = Stage.SETTLED, outcome, now_s
+        entry.wake = _nobody  # who waited may be forgotten, with all that he holds
         del self._in_flight[entry]
         self._in_flight_micro -= entry.workload_micro
         self.settled[outcome].add(entry.workload_micro)
@@ -246,7 +251,7 @@ class Ledger:
         return lane.slots is None or lane.working < lane.slots
 
     def _start(self, entry: Entry, now_s: float) -> None:
-        entry.state, entry.started_s = State.WORKING, now_s
+        entry.stage, entry.started_s = Stage.WORKING, now_s
         entry.lane.working += 1
 
     def _count_distinct(self, request_idx: int, in_session: bool) -> None:

@@ -24,4 +24,4 @@ def log_refusal(method: str, path: str, error: PyWorkerError) -> None:
     if isinstance(error, AuthenticationFailed):
         log.warning("refused %s %s: %s", method, path, error.detail)
     elif error.status >= 500:
-        log.warning("%s %s: %d %s", method, path, error.status, error)
+        log.warning("%s %s: %d %s", method, path, error.status, str(error))

@@ -61,7 +61,7 @@ class Entrance:
     ) -> Admission:
         grant, session = await self.authenticate(auth_data, session_id)
 
-        async def read() -> bytes:
+        async def read() -> bytes | memoryview:
             with self.intake.hold() as hold:
                 return await hold.read(request)
 

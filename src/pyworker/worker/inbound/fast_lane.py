@@ -187,7 +187,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse(self, status: int, reason: str) -> None:
         if self._incoming is not None:  # who reads the body answers
-            self._incoming.stream.fail(BadFraming())
+            self._incoming.stream.fail(BadFraming)
             return
         body = dump({"error": reason})
         head = b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\n" % (

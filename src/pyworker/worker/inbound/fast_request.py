@@ -14,7 +14,7 @@ from pyworker.errors import PyWorkerError
 from pyworker.wire import dump
 from pyworker.worker.headers import raw_answer_headers
 from pyworker.worker.inbound.incoming import Incoming
-from pyworker.worker.model.connection import HIGH_WATER_BYTES, Answer
+from pyworker.worker.model.connection import HIGH_WATER_BYTES, Answer, Failure
 
 __all__ = ["FastIncoming"]
 
@@ -40,7 +40,7 @@ class _Body:
         self._pieces: list[bytes] = []
         self._size_bytes = 0
         self._eof = False
-        self._error: Exception | None = None
+        self._failure: Failure | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def feed(self, piece: bytes) -> None:
@@ -53,11 +53,11 @@ class _Body:
     def feed_eof(self, *, lost: bool = False) -> None:
         self._eof = not lost
         if lost:
-            self._error = ConnectionResetError("the client has gone")
+            self._failure = lambda: ConnectionResetError("the client has gone")
         self._wake()
 
-    def fail(self, error: Exception) -> None:
-        self._error = error
+    def fail(self, failure: Failure) -> None:
+        self._failure = failure
         self._wake()
 
     def _wake(self) -> None:
@@ -79,8 +79,8 @@ class _Body:
             self._expects_continue = False
             self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not self._pieces and not self._eof:
-            if self._error is not None:
-                raise self._error
+            if self._failure is not None:
+                raise self._failure()
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -127,7 +127,7 @@ class FastIncoming(Incoming):
         return self._connection.lost
 
     async def relay(self, answer: Answer) -> None:
-        if answer.complete and answer.error is None:
+        if answer.complete and answer.failure is None:
             body = answer.read_nowait()
             self._write_head(answer.status, answer.reason, raw_answer_headers(answer.headers), len(body), body)
             return

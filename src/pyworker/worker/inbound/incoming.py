@@ -91,7 +91,7 @@ class AiohttpIncoming(Incoming):
 
     async def relay(self, answer: Answer) -> None:
         headers = answer_headers(answer.headers)
-        if answer.complete and answer.error is None:
+        if answer.complete and answer.failure is None:
             if self.method != "HEAD":
                 headers.popall("Content-Length", None)  # aiohttp writes it, from the very same bytes
             self.response = web.Response(

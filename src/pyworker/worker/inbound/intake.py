@@ -11,7 +11,7 @@ import zlib
 from types import TracebackType
 from typing import Self
 
-from pyworker.errors import BodyTooLarge, InvalidJson, SlowBody, UnsupportedMedia
+from pyworker.errors import BadFraming, BodyTooLarge, InvalidJson, SlowBody, UnsupportedMedia
 from pyworker.worker.inbound.incoming import Incoming
 
 __all__ = ["Hold", "Intake"]
@@ -51,23 +51,23 @@ class Hold:
     ) -> None:
         self._intake.held_bytes -= self._bytes
 
-    async def read(self, request: Incoming) -> bytes:
+    async def read(self, request: Incoming) -> bytes | memoryview:
         """The whole body. Raises BodyTooLarge (also for a Content-Length, before a byte is read), SlowBody."""
         self._check(request.content_length or 0)
         content = request.body
         if content.is_eof():  # it came with the head: the common case
             return await self._decoded(request, self._taken(content.read_nowait()))
-        pieces: list[bytes] = []
-        try:
-            async with asyncio.timeout(FIRST_BYTES_S) as deadline:
-                while piece := await content.readany():
-                    pieces.append(self._taken(piece))
-                    deadline.reschedule(_later(deadline.when(), len(piece) / SLOWEST_BYTES_PER_S))
-        except TimeoutError:
-            raise SlowBody() from None
-        return await self._decoded(request, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        with _Gathering(request.content_length or 0) as gathering:
+            try:
+                async with asyncio.timeout(FIRST_BYTES_S) as deadline:
+                    while piece := await content.readany():
+                        gathering.add(self._taken(piece))
+                        deadline.reschedule(_later(deadline.when(), len(piece) / SLOWEST_BYTES_PER_S))
+            except TimeoutError:
+                raise SlowBody() from None
+            return await self._decoded(request, gathering.whole())
 
-    async def _decoded(self, request: Incoming, body: bytes) -> bytes:
+    async def _decoded(self, request: Incoming, body: bytes | memoryview) -> bytes | memoryview:
         """The server leaves compressed bodies as they are (they may be passed on); an envelope is needed in clear."""
         encoding = (request.header("Content-Encoding") or "identity").lower()
         if encoding == "identity":
@@ -76,7 +76,7 @@ class Hold:
             raise UnsupportedMedia(f"Content-Encoding {encoding!r} is not known; use gzip, deflate or none")
         return await self._decompressed(body, encoding)
 
-    async def _decompressed(self, body: bytes, encoding: str) -> bytes:
+    async def _decompressed(self, body: bytes | memoryview, encoding: str) -> bytes:
         """Step by step: each counts before the next is made, and others go first in between."""
         decompressor = zlib.decompressobj(_WINDOW_BITS[encoding])
         pieces: list[bytes] = []
@@ -108,6 +108,51 @@ class Hold:
             raise BodyTooLarge(
                 "too many large bodies are being received; try again in a moment", retry_after_s=RETRY_AFTER_S
             )
+
+
+class _Gathering:
+    """A body while it comes in, copied to its place once: ``with _Gathering(bytes) as gathering: ...``.
+
+    Room for all that was announced is made when half of it is there, so that nobody holds more than twice what he has
+    sent. What was not announced (0) is joined in the end. After the block nothing is held, even if somebody keeps
+    the traceback of an error.
+    """
+
+    def __init__(self, announced_bytes: int) -> None:
+        self._announced_bytes = announced_bytes
+        self._came_bytes = 0
+        self._pieces: list[bytes] = []
+        self._room: memoryview | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pieces, self._room = [], None
+
+    def add(self, piece: bytes) -> None:
+        """The next piece. Raises BadFraming when more comes than was announced."""
+        self._pieces.append(piece)
+        self._came_bytes += len(piece)
+        if self._announced_bytes and 2 * self._came_bytes >= self._announced_bytes:
+            self._put_in_place()
+
+    def _put_in_place(self) -> None:
+        if self._came_bytes > self._announced_bytes:
+            raise BadFraming()
+        if self._room is None:
+            self._room = memoryview(bytearray(self._announced_bytes))
+        at = self._came_bytes - sum(map(len, self._pieces))
+        for piece in self._pieces:
+            self._room[at : at + len(piece)] = piece
+            at += len(piece)
+        self._pieces.clear()
+
+    def whole(self) -> bytes | memoryview:
+        """What has come."""
+        return b"".join(self._pieces) if self._room is None else self._room[: self._came_bytes]
 
 
 def _later(when_s: float | None, more_s: float) -> float | None:

@@ -12,13 +12,24 @@ import httptools
 from pyworker.errors import ModelFailed
 from pyworker.net import keep_alive
 
-__all__ = ["HIGH_WATER_BYTES", "IDLE_S", "Answer", "AnswerT", "Body", "ClosedEarlyError", "Connection", "RawHeaders"]
+__all__ = [
+    "HIGH_WATER_BYTES",
+    "IDLE_S",
+    "Answer",
+    "AnswerT",
+    "Body",
+    "ClosedEarlyError",
+    "Connection",
+    "Failure",
+    "RawHeaders",
+]
 
 IDLE_S = 4.0  # llama.cpp, uvicorn and node close after 5 s
 HIGH_WATER_BYTES = 256 * 1024
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 Body = tuple[bytes | memoryview, ...] | AsyncIterator[bytes]  # pieces, or a stream
+Failure = Callable[[], Exception]  # an exception that is kept would keep, by its traceback, all that saw it pass
 AnswerT = TypeVar("AnswerT", bound="Answer")
 
 
@@ -37,7 +48,7 @@ class Answer:
         self.reason = ""
         self.headers: list[tuple[bytes, bytes]] = []
         self.complete = False
-        self.error: Exception | None = None
+        self.failure: Failure | None = None
         self._connection = connection
         self._pieces: list[bytes] = []
         self._buffered_bytes = 0
@@ -60,8 +71,8 @@ class Answer:
     async def next_piece(self) -> bytes:
         """All that has come since the last call, at least one byte; b"" at the end. Raises ModelFailed."""
         while not self._pieces:
-            if self.error is not None:
-                raise self.error
+            if self.failure is not None:
+                raise self.failure()
             if self.complete:
                 return b""
             await self._connection.wait()
@@ -100,9 +111,9 @@ class Answer:
         """The body is complete."""
         self.complete = True
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, failure: Failure) -> None:
         """There will be no more."""
-        self.error = error
+        self.failure = failure
 
 
 class Connection(asyncio.Protocol):
@@ -143,8 +154,8 @@ class Connection(asyncio.Protocol):
         try:
             self._send(head, body)
             while not self._head_done:
-                if answer.error is not None:
-                    raise answer.error
+                if answer.failure is not None:
+                    raise answer.failure()
                 await self.wait()
         except BaseException:
             await self._give_up()
@@ -180,7 +191,7 @@ class Connection(asyncio.Protocol):
     def _upload_ended(self, upload: asyncio.Task[None]) -> None:
         error = None if upload.cancelled() else upload.exception()
         if isinstance(error, Exception):
-            self._fail(error)
+            self._fail(lambda: error)
 
     async def wait(self) -> None:
         """Until anything happens on this connection."""
@@ -198,7 +209,7 @@ class Connection(asyncio.Protocol):
         if self._answer is not answer:
             return
         self._answer = None
-        whole = answer.complete and answer.error is None
+        whole = answer.complete and answer.failure is None
         if whole and self._keep and self._upload is None and self.idle_s > 0 and self.is_open:
             self.resume_reading()
             self._release(self)
@@ -243,20 +254,20 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._fail(ModelFailed("the model server switched protocols unasked"))
+            self._fail(lambda: ModelFailed("the model server switched protocols unasked"))
         except httptools.HttpParserError:
-            self._fail(ModelFailed("the model server's answer is not HTTP"))
+            self._fail(lambda: ModelFailed("the model server's answer is not HTTP"))
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         answer, self._incoming = self._incoming, None
-        if answer is not None and answer.error is None:
+        if answer is not None and answer.failure is None:
             if not self._received_bytes:
-                answer.fail(ClosedEarlyError())
+                answer.fail(ClosedEarlyError)
             elif self._head_done and not self._has_length and exc is None:
                 answer.end()  # its end is the end of the connection
             else:
-                answer.fail(ModelFailed())
+                answer.fail(ModelFailed)
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._wake()
@@ -273,9 +284,9 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, failure: Failure) -> None:
         if self._incoming is not None:
-            self._incoming.fail(error)
+            self._incoming.fail(failure)
         self.abort()
         self._wake()
 

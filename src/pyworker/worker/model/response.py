@@ -19,7 +19,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.helpers import TimerNoop
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from pyworker.worker.model.connection import Answer, Connection
+from pyworker.worker.model.connection import Answer, Connection, Failure
 
 __all__ = ["ModelResponse", "ResponseAnswer"]
 
@@ -67,7 +67,7 @@ class ResponseAnswer(Answer):
             self.reader.feed_data(self.read_nowait())
             if self.complete:
                 self.reader.feed_eof()
-            elif self.error is not None:
+            elif self.failure is not None:
                 self.reader.set_exception(ClientPayloadError(_BROKEN_OFF))
         return self.reader
 
@@ -97,8 +97,8 @@ class ResponseAnswer(Answer):
         if self.reader is not None:
             self.reader.feed_eof()
 
-    def fail(self, error: Exception) -> None:
-        super().fail(error)
+    def fail(self, failure: Failure) -> None:
+        super().fail(failure)
         if self.reader is not None:
             self.reader.set_exception(ClientPayloadError(_BROKEN_OFF))
 

@@ -15,9 +15,8 @@ from pyworker import metrics
 from pyworker.errors import AuthenticationFailed
 from pyworker.worker.books import Books
 from pyworker.worker.core.gate import Gate
-from pyworker.worker.core.ledger import Outcome, State
-from pyworker.worker.core.readiness import Readiness
-from pyworker.worker.core.readiness import State as ReadinessState
+from pyworker.worker.core.ledger import Outcome, Stage
+from pyworker.worker.core.readiness import Readiness, State
 from pyworker.worker.core.sessions import Sessions
 from pyworker.worker.inbound.answers import json_response
 from pyworker.worker.reporting.engine_link import EngineLink
@@ -75,7 +74,7 @@ class Inside:
         """The state, since when, what is waited for, the error, the model's last log lines."""
         readiness = self.readiness
         benchmark = self.warm_up.benchmark
-        benchmarking = benchmark.progress if benchmark and readiness.state is ReadinessState.BENCHMARKING else ""
+        benchmarking = benchmark.progress if benchmark and readiness.state is State.BENCHMARKING else ""
         page = {
             "ready": readiness.is_ready,
             "state": readiness.state.value,
@@ -110,7 +109,7 @@ class Inside:
         ledger, settled = self.books.ledger, self.books.ledger.settled
         requests = {outcome.name.lower(): settled[outcome].requests for outcome in Outcome}
         workload = {outcome.name.lower(): settled[outcome].workload for outcome in Outcome}
-        working = sum(entry.state is State.WORKING for entry in ledger.in_flight)
+        working = sum(entry.stage is Stage.WORKING for entry in ledger.in_flight)
         yield metrics.gauge("pyworker_ready", "1 when requests are taken.", float(self.readiness.is_ready))
         yield metrics.counter("pyworker_requests_received", "Requests received.", ledger.received.requests)
         yield metrics.counter("pyworker_workload_received", "Workload received.", ledger.received.workload)
