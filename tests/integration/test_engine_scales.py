@@ -21,6 +21,7 @@ from pyworker.engine.core.deployment import Deployment
 from pyworker.engine.core.memory import Tempo
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
 from pyworker.engine.engine import EngineConfig
+from pyworker.engine.providers.local import LocalProvider
 from pyworker.engine.up import providers_in, running_deployment
 from pyworker.errors import WorkerUnreachable
 from pyworker.testing import free_port
@@ -119,8 +120,11 @@ async def a_world(described: Deployment, folder: Path) -> AsyncGenerator[World]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return a_folder(tmp_path)
+async def folder(tmp_path: Path) -> AsyncGenerator[Path]:
+    """A data directory, of which nothing runs in the end."""
+    made = await asyncio.to_thread(a_folder, tmp_path)
+    yield made
+    await LocalProvider(made / "workers").close()
 
 
 async def test_an_endpoint_at_zero_starts_a_worker_for_the_first_request_and_goes_back_to_zero(folder: Path) -> None:
@@ -192,3 +196,91 @@ async def test_an_engine_that_comes_after_one_that_was_killed_adopts_its_workers
         second.signal(signal.SIGTERM)
         assert (await second.ended()).status == 0
     assert not any(map(runs, before.values()))
+
+
+# --- rolling update ---
+
+
+def version(number: int, **environment: str) -> Deployment:
+    return deployment(min_load=150.0, environment={"VERSION": str(number), **environment})
+
+
+async def keep_asking(world: World, answers: list[dict[str, Any]]) -> None:
+    while True:
+        answers.append(await world.ask(3))
+
+
+async def test_an_update_replaces_all_workers_without_a_lost_request(folder: Path) -> None:
+    async with a_world(version(1), folder) as world:
+        await world.until("IDLE", "IDLE")
+        answers: list[dict[str, Any]] = []
+        asking = [asyncio.create_task(keep_asking(world, answers)) for _ in range(3)]
+        await world.running.management.deploy(version(2))
+        group = world.running.engine.registry.groups()[0]
+        while group.before is not None and not any(task.done() for task in asking):
+            await asyncio.sleep(0.05)
+        assert {worker.version for worker in world.running.engine.registry.members(group)} == {group.version}
+        for task in asking:
+            assert not task.done(), task.exception()
+            task.cancel()
+        await asyncio.wait(asking)
+        assert (await world.ask())["as"] == "2"
+        assert {answer["as"] for answer in answers} == {"1", "2"}
+        assert "is complete" in await world.log()
+
+
+async def test_an_update_whose_workers_do_not_become_ready_goes_back_to_the_version_before(folder: Path) -> None:
+    async with a_world(version(1), folder) as world:
+        await world.until("IDLE", "IDLE")
+        answers: list[dict[str, Any]] = []
+        asking = asyncio.create_task(keep_asking(world, answers))
+        await world.running.management.deploy(version(2, CRASHES="yes"))
+        group = world.running.engine.registry.groups()[0]
+        while group.before is not None:
+            await asyncio.sleep(0.05)
+        await world.until("IDLE", "IDLE")
+        assert not asking.done()
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert {answer["as"] for answer in answers} == {"1"}
+        assert "rolled back" in await world.log()
+        assert "no such model" in await world.log()
+
+
+# --- the engine is killed under load ---
+
+
+async def test_no_request_of_our_client_is_lost_when_the_engine_is_killed_and_started_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYWORKER_API_KEY", API_KEY)
+    described = folder.parent / "deployment.toml"
+    described.write_text(DEPLOYMENT)
+    up = (*PYWORKER, "up", str(described), "--port", str(free_port()), "--data-dir", str(folder), "--json")
+    async with running(*up) as first:
+        url = json.loads(await first.line())["url"]
+        async with Client(url, API_KEY, timeout_s=60) as client:
+            indexes = [await index_of(client)]
+            asking = [asyncio.create_task(ask_many(client, indexes, 30)) for _ in range(4)]
+            while len(indexes) < 20:
+                await asyncio.sleep(0.01)
+            first.signal(signal.SIGKILL)
+            await first.ended()
+            async with running(*up) as second:
+                await second.line()
+                await asyncio.gather(*asking)
+                assert len(indexes) == len(set(indexes)) == 1 + 4 * 30  # none was given twice
+                second.signal(signal.SIGTERM)
+                await second.ended()
+
+
+async def ask_many(client: Client, indexes: list[int], count: int) -> None:
+    for _ in range(count):
+        indexes.append(await index_of(client))  # noqa: PERF401 - as they come
+
+
+async def index_of(client: Client) -> int:
+    async with client.call("default", "/generate", {"tokens": 1}, cost=1.0) as answer:
+        assert answer.status == 200, await answer.read()
+        await answer.read()
+        return answer.request_idx
