@@ -57,11 +57,15 @@ class Provider(Protocol):
     """
 
     async def create(self, spec: InstanceSpec) -> None:
-        """Make an instance and start it. Returns when its processes are started, not when its model is loaded."""
+        """Make an instance and start it. Returns when its processes are started, not when its model is loaded.
+
+        Where it waits for resources it returns too: STARTING. One that is there and does not run gets this spec and
+        is started in the folder that it has; one that runs is left as it is.
+        """
         ...
 
     async def start(self, instance_id: int) -> None:
-        """Start a stopped or failed instance again, in the folder that it has."""
+        """Start an instance that does not run again, in the folder that it has. One that runs is left as it is."""
         ...
 
     async def stop(self, instance_id: int) -> None:

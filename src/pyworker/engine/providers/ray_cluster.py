@@ -33,7 +33,7 @@ class Cluster:
         usual: dict[str, Any] = {"namespace": self._namespace, "log_to_driver": False, "logging_level": "ERROR"}
         try:
             if address is None:
-                self._ray.init(include_dashboard=False, **usual)
+                self._ray.init(address="local", include_dashboard=False, **usual)
             else:
                 _require_listening(address)
                 self._ray.init(address=address, **usual)
