@@ -21,7 +21,6 @@ __all__ = [
     "KeyAnswer",
     "KeyInfo",
     "KeyRequest",
-    "LogLines",
     "RotateRequest",
     "WorkerLogs",
     "parse_id",
@@ -102,17 +101,10 @@ class BackupRequest(msgspec.Struct):
     path: str
 
 
-class LogLines(msgspec.Struct):
-    """The last log lines of a worker and of its model server."""
-
-    worker: list[str] = []
-    model: list[str] = []
-
-
 class WorkerLogs(msgspec.Struct, kw_only=True):
-    """Answer of ``GET /api/v0/workers/{id}/logs/``."""
+    """Answer of ``GET /api/v0/workers/{id}/logs/``: the last lines of each log, by its name."""
 
-    logs: LogLines
+    logs: dict[str, list[str]]
     success: bool = True
 
 

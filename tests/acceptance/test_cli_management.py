@@ -348,8 +348,9 @@ async def test_a_worker_is_shown_or_told_not_to_be_there(engine: ManagedEngine) 
 
 async def test_a_workers_logs_are_shown_with_its_models(engine: ManagedEngine) -> None:
     shown = (await ask(engine, "worker", "logs", "7", "--tail", "9")).out
-    assert shown == "--- model server ---\nloaded\n--- worker ---\nworker 7\ntail 9\n"
-    assert await asked_json(engine, "worker", "logs", "7") == {"worker": ["worker 7", "tail 50"], "model": ["loaded"]}
+    assert shown == "--- model.log ---\nloaded\n--- worker.log ---\nworker 7\ntail 9\n"
+    found = await asked_json(engine, "worker", "logs", "7")
+    assert found == {"model.log": ["loaded"], "worker.log": ["worker 7", "tail 50"]}
 
 
 async def test_a_worker_is_stopped_started_and_deleted(engine: ManagedEngine) -> None:

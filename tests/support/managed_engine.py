@@ -145,7 +145,10 @@ class ManagedEngine(FakeServer):
 
     def _worker_logs(self, request: FakeRequest, number: str) -> Answer:
         tail = request.query["tail"]
-        return 200, {"success": True, "logs": {"worker": [f"worker {number}", f"tail {tail}"], "model": ["loaded"]}}
+        return 200, {
+            "success": True,
+            "logs": {"model.log": ["loaded"], "worker.log": [f"worker {number}", f"tail {tail}"]},
+        }
 
     def _note_worker(self, _: FakeRequest, number: str, what: str = "delete") -> Answer:
         return self._note(f"{what} {number}")

@@ -37,7 +37,7 @@ app = typer.Typer(help="Workergroups: workers made alike, and how they are updat
 
 NameArgument = Annotated[str, typer.Argument(help="The workergroup: its name, ENDPOINT/NAME, or its id.")]
 EndpointOption = Annotated[str | None, typer.Option("--endpoint", "-e", metavar="NAME", help="Those of one endpoint.")]
-COLUMNS = ("id", "endpoint", "name", "provider", "max workers", "version", "updating from", "trouble")
+COLUMNS = ("id", "endpoint", "name", "provider", "max workers", "version", "updating from", "why")
 AT_ONCE: Final = {"max_workers", "test_workers"}  # what holds without a worker being started anew
 
 

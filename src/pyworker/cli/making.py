@@ -22,7 +22,8 @@ def make_groups(asked: Management, endpoint_name: str, groups: Sequence[GroupPar
     made: list[int] = []
     try:
         for group in groups:
-            made.append(asked.create_group(group_body(endpoint_name, group)))
+            group_id = asked.create_group(group_body(endpoint_name, group))
+            made.append(group_id)
     except EngineRefused:
         for group_id in made:
             asked.delete_group(group_id)

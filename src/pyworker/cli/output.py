@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ Cell = str | float | None
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str) -> None:
     """A table; ``empty`` instead when it has no rows."""
     texts = [[cell(value) for value in row] for row in rows]
-    numeric = [index for index in range(len(columns)) if all(_is_number(row[index]) for row in texts)]
+    numeric = [index for index in range(len(columns)) if _are_numbers([row[index] for row in texts])]
     if not texts:
         typer.echo(empty)
     elif sys.stdout.isatty():
@@ -68,8 +69,10 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def _is_number(text: str) -> bool:
-    return text == "-" or text.replace(".", "", 1).replace("e+", "", 1).removeprefix("-").isdigit()
+def _are_numbers(texts: Sequence[str]) -> bool:
+    """Whether there are any, and nothing else but "-"."""
+    given = [text for text in texts if text != "-"]
+    return bool(given) and all(re.fullmatch(r"-?[\d.]+(e[+-]\d+)?", text) for text in given)
 
 
 def _aligned(rows: Sequence[Sequence[str]], numeric: Sequence[int]) -> Iterable[str]:

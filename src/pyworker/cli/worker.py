@@ -90,15 +90,13 @@ def logs(
     api_key: ApiKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the last lines of a worker's log and of its model server's."""
+    """Show the last lines of a worker's logs, its model server's among them."""
     answer = management(engine, api_key).worker_logs(worker_id, tail)
     if as_json:
         say_json(answer.logs)
         return
-    typer.echo("--- model server ---")
-    show_lines(answer.logs.model or ["(nothing)"])
-    typer.echo("--- worker ---")
-    show_lines(answer.logs.worker or ["(nothing)"])
+    for name, lines in answer.logs.items():
+        show_lines([f"--- {name} ---", *(lines or ["(nothing)"])])
 
 
 @app.command(epilog=examples("pyworker worker stop 7"))

@@ -110,7 +110,7 @@ class Management:
         return self._read("/get_endpoint_workers/", _list_of(WorkerInfo), Query(id=endpoint_id))
 
     def worker_logs(self, worker_id: int, tail: int) -> WorkerLogs:
-        """The last log lines of a worker and of its model server."""
+        """The last lines of a worker's logs, its model server's among them."""
         return self._read(f"/api/v0/workers/{worker_id}/logs/?tail={tail}", _a(WorkerLogs))
 
     def stop_worker(self, worker_id: int) -> None:
