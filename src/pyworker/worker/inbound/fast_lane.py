@@ -4,11 +4,24 @@ The front of every connection. As long as its requests name a pass-through route
 socket, by the same ``Proxy``; at the first one that does not, the connection is handed to aiohttp, which has all
 routes, with the bytes that have come. What is odd (HTTP/1.0, an upgrade, a request line that is no line) goes the same
 way, so that there is one place where it is dealt with.
+
+A connection is in one state at a time:
+
+    IDLE ──a request line of ours──▶ HEAD ──its headers──▶ BODY ──the last byte──▶ ANSWERING ──kept──▶ IDLE
+      │                               │                     │                          │
+      ├── another's, or odd ◀─────────┤                     │ answered before its end  │ not kept
+      ▼                               ▼                     ▼                          ▼
+    HANDED_OVER                      no HTTP ──────▶ LINGERING ──its time is up──▶   closed ──▶ LOST
+                                                                         (from anywhere: the client leaves)
+
+What comes in each state: IDLE, HEAD and BODY take it in; ANSWERING keeps it for later and stops reading; LINGERING
+throws it away.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 import http
 import logging
 import time
@@ -33,6 +46,21 @@ MAX_LINE_BYTES = 8 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 
 FastRoutes = Mapping[tuple[bytes, bytes], Route]  # by method and path as they stand in the request line
+
+
+class _State(enum.Enum):
+    """Where a connection is: see the module."""
+
+    IDLE = "idle"  # no request, or less than its first line
+    HEAD = "head"  # a request for one of our routes, its headers not complete
+    BODY = "body"  # the request is served, its body still coming
+    ANSWERING = "answering"  # the request is served, and has come whole
+    LINGERING = "lingering"  # we have ended our side
+    HANDED_OVER = "handed over"  # it is aiohttp's
+    LOST = "lost"  # it is closed
+
+
+_IDLE, _HEAD, _BODY, _ANSWERING, _LINGERING, _HANDED_OVER, _LOST = _State  # looked up faster than _State.IDLE
 
 
 class FastLane:
@@ -75,26 +103,29 @@ class FastLane:
 
 
 class ClientConnection(asyncio.Protocol):
-    """One client's connection: idle, in the head of a request, or serving one."""
+    """One client's connection."""
 
     def __init__(self, lane: FastLane) -> None:
-        self.lost = False
         self.idle_until_s = time.monotonic() + FIRST_REQUEST_S
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None  # that serves the request
+        self._state = _IDLE
         self._lane = lane
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpRequestParser | None = None
-        self._head = b""  # bytes of a request whose head is not complete
+        self._head = b""  # what has come of a request whose head is not complete
+        self._route: Route | None = None
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._odd = False
-        self._route: Route | None = None
-        self._incoming: FastIncoming | None = None
-        self._next = b""  # what came while a request was served
+        self._incoming: FastIncoming | None = None  # the request that is served
+        self._next = b""  # what came while it was answered
         self._drained: asyncio.Future[None] | None = None
-        self._finished_early = False
-        self._lingering = False
         self._paused = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody is there any more."""
+        return self._state is _LOST
 
     # --- asyncio.Protocol ---
 
@@ -103,23 +134,21 @@ class ClientConnection(asyncio.Protocol):
         self._lane.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._lingering:
-            return
-        if self._incoming is not None:
-            if self._incoming.stream.is_eof():
-                self._next += data  # the next request, before this one is answered
-                self.pause_reading()
-            else:
-                self._feed(data)
-            return
-        self._head += data
-        if self._route is not None:
-            self._feed(data)
-        else:
+        state = self._state
+        if state is _IDLE:
+            self._head += data
             self._begin_request()
+        elif state is _BODY:
+            self._feed(data)
+        elif state is _HEAD:
+            self._head += data
+            self._feed(data)
+        elif state is _ANSWERING:
+            self._next += data
+            self.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self.lost = True
+        self._state = _LOST
         self._lane.connections.discard(self)
         if self._incoming is not None:
             self._incoming.stream.feed_eof(lost=True)
@@ -127,6 +156,7 @@ class ClientConnection(asyncio.Protocol):
             self._drained.set_result(None)
         if self.task is not None:
             self.task.cancel()
+        self._incoming = self._parser = None  # which know this connection: a circle
 
     def pause_writing(self) -> None:
         self._drained = asyncio.get_running_loop().create_future()
@@ -154,6 +184,7 @@ class ClientConnection(asyncio.Protocol):
         if route is None or version != b"HTTP/1.1":
             self._hand_over()
             return
+        self._state = _HEAD
         self._route, self._target, self._headers, self._odd = route, target, [], False
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
@@ -169,15 +200,18 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(400, "the request is not HTTP")
             return
-        if self._odd and self._incoming is None:
+        if self._state is not _HEAD:
+            return
+        if self._odd:
             self._hand_over()
-        elif self._incoming is None and len(self._head) > MAX_HEAD_BYTES:
+        elif len(self._head) > MAX_HEAD_BYTES:
             self._refuse(431, "the request's headers are too large")
 
     def _hand_over(self) -> None:
         """From here on this connection is aiohttp's."""
         transport = self._transport
         assert transport is not None
+        self._state, self._parser = _HANDED_OVER, None
         self._lane.connections.discard(self)
         protocol = self._lane.fallback()
         transport.set_protocol(protocol)
@@ -199,7 +233,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """End our side and read on for a moment: to close at once would reset the connection, answer and all."""
-        self._lingering = True
+        self._state = _LINGERING
         self.idle_until_s = time.monotonic() + LINGER_S
         self.resume_reading()
         if self._transport is not None and self._transport.can_write_eof():
@@ -207,31 +241,34 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.close()
 
+    # --- httptools ---
+
     def on_message_begin(self) -> None:
         if self._incoming is not None:  # a second request in the same piece: this connection ends after the first
-            self._finished_early = True
+            self._incoming.keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._incoming is None:
+        if self._state is _HEAD:  # else it is a trailer, or of a second request
             self._headers.append((name, value))
             if len(name) == 7 and name.lower() == b"upgrade":
                 self._odd = True
 
     def on_headers_complete(self) -> None:
         parser, route = self._parser, self._route
-        if self._incoming is not None or self._odd or parser is None or route is None:
+        if self._state is not _HEAD or self._odd or parser is None or route is None:
             return
         keep_alive = parser.should_keep_alive() and not self._lane.draining
         incoming = FastIncoming(self, parser.get_method(), self._target, self._headers, keep_alive=keep_alive)
-        self._incoming, self._head, self.idle_until_s = incoming, b"", float("inf")
+        self._state, self._incoming, self._head, self.idle_until_s = _BODY, incoming, b"", float("inf")
         self.task = asyncio.get_running_loop().create_task(self._serve(incoming, route))
 
     def on_body(self, body: bytes) -> None:
-        if self._incoming is not None and not self._finished_early:
+        if self._state is _BODY and self._incoming is not None:
             self._incoming.stream.feed(body)
 
     def on_message_complete(self) -> None:
-        if self._incoming is not None and not self._finished_early:
+        if self._state is _BODY and self._incoming is not None:
+            self._state = _ANSWERING
             self._incoming.stream.feed_eof()
 
     # --- answering it ---
@@ -260,13 +297,15 @@ class ClientConnection(asyncio.Protocol):
         """Ready for the next request, or the end of the connection."""
         if self.lost or self._transport is None or self._transport.is_closing():
             return
-        if not incoming.stream.is_eof():
+        if self._state is _BODY:
             self._linger()
-            return
-        if not incoming.keep_alive or self._finished_early or self._lane.draining:
+        elif self._state is _ANSWERING and incoming.keep_alive and not self._lane.draining:
+            self._await_request()
+        else:
             self.close()
-            return
-        self._incoming = self._route = None
+
+    def _await_request(self) -> None:
+        self._state, self._incoming, self._route = _IDLE, None, None
         self.idle_until_s = time.monotonic() + KEEP_ALIVE_S
         self.resume_reading()  # stopped, it may be, for a body that nobody read, or for the next request
         if self._next:
@@ -301,7 +340,7 @@ class ClientConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close it unless a request is being served."""
-        if self._incoming is None:
+        if self._state is _IDLE or self._state is _HEAD:
             self.close()
 
     def close(self) -> None:

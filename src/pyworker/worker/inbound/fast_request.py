@@ -22,7 +22,8 @@ __all__ = ["FastIncoming"]
 class Client(Protocol):
     """The connection that a request came on."""
 
-    lost: bool
+    @property
+    def lost(self) -> bool: ...
 
     def write(self, data: bytes) -> None: ...
     async def drain(self) -> None: ...
