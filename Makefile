@@ -31,7 +31,7 @@ demo: setup
 	@$(BIN)/python -m workers.hello_world.demo $(ARGS)
 
 test: check sdk-venv
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

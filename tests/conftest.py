@@ -25,6 +25,9 @@ from tests.support import leftovers
 LIMIT_S = 60.0  # generous: the machine may be busy with other things
 GRACE_S = 15.0  # for fixtures to be torn down after a test ran into its limit
 
+# what is dear to set up, and too much to have twice at the same time
+TOGETHER = {"tests/integration/test_ray_": "a Ray cluster"}
+
 # no deadline: how fast a test is depends on who else uses the machine
 settings.register_profile("pyworker", deadline=None, max_examples=60, print_blob=True)
 settings.load_profile("pyworker")
@@ -48,6 +51,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _limited(item.obj, _limit_s(item))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where tests run side by side, those of the files TOGETHER run in one process, one after the other."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - it may not be installed
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((group for prefix, group in TOGETHER.items() if nodeid.startswith(prefix)), nodeid)
+
+    return Scheduling(config, log)
 
 
 def _limit_s(item: pytest.Item) -> float:

@@ -12,7 +12,7 @@ from pyworker.engine.providers.ray import RayProvider
 from tests.support.instances import SAYS_ENVIRONMENT, environment_in, pids, python, runs, spec, until_log
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.limit_s(120)]
+pytestmark = pytest.mark.limit_s(120)
 
 
 async def test_without_an_address_a_ray_of_its_own_is_started_and_nothing_of_it_is_left(

@@ -33,7 +33,7 @@ from tests.support.instances import (
 )
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.limit_s(120)]
+pytestmark = pytest.mark.limit_s(120)
 
 # a node is dead when it has been silent for about a second; Ray's own settings take ten times as long
 SOON = {
