@@ -198,3 +198,23 @@ def test_an_address_outside_the_allowed_networks_is_refused() -> None:
     with pytest.raises(BadRequest, match="none of the networks"):
         registry.identify(WorkerStatus(id=1, mtoken="secret", url=URL), 0.0)
     assert registry.identify(WorkerStatus(id=1, mtoken="secret", url="http://10.9.8.7:1"), 0.0)
+
+
+# --- starting anew ---
+
+
+def test_a_worker_that_was_started_anew_is_noticed_by_its_counts(reports: Reports) -> None:
+    worker = reports.hear(num_requests_recieved=5)
+    reports.hear(num_requests_recieved=6)
+    assert worker.starts == 0
+    reports.hear(num_requests_recieved=0)
+    assert worker.starts == 1
+
+
+def test_a_worker_of_others_that_was_started_anew_is_noticed_by_its_load_time(reports: Reports) -> None:
+    worker = reports.hear(state=None, loadtime=12.5)
+    reports.hear(state=None, loadtime=0.0)  # as they do after a while
+    reports.hear(state=None, loadtime=12.5)
+    assert worker.starts == 0
+    reports.hear(state=None, loadtime=13.0)
+    assert worker.starts == 1

@@ -171,10 +171,9 @@ class Engine:
     def heard(self, worker: Worker, status: WorkerStatus, now_s: float) -> None:
         """A worker has reported."""
         self._warn_of_namesake(worker)
-        before, was_gone = worker.state, worker.gone
-        if not worker.rsa_generation or was_gone:  # it has just fetched the key, or will
-            worker.rsa_generation = self.signer.generation
+        before, starts = worker.state, worker.starts
         self.dispatcher.report(worker, status, now_s)
+        self._note_key(worker, has_started=worker.starts != starts)
         self.meters.reports += 1
         if worker.state != before:
             self.changed_state(worker, before)
@@ -188,6 +187,13 @@ class Engine:
         text = f"worker {worker.id} is {worker.state} (was {before}){why}"
         self.journal.note(worker.endpoint, text, group=worker.group, told=told)
         self.feed.publish("worker", {"endpoint": worker.endpoint.name, **told, "error": worker.error})
+
+    def _note_key(self, worker: Worker, *, has_started: bool) -> None:
+        """Workers of others fetch the RSA key once, when they start; ours ask again when a signature does not hold."""
+        if worker.ours:
+            worker.rsa_generation = 0
+        elif has_started or not worker.rsa_generation:
+            worker.rsa_generation = self.signer.generation
 
     def probe_suspects(self) -> None:
         """Call the workers whose clients came back, each at most once a second."""

@@ -63,7 +63,8 @@ class Worker:
     """See the module. ``epoch`` changes when what was sent to it before is lost; loads are in the worker's unit.
 
     ``number`` is the engine's, never given twice; ``id`` is what it reports, None until then. With a ``ticket_key`` it
-    gets tickets, without one RSA signatures of ``signature_scheme`` by the key of the ``rsa_generation``.
+    gets tickets, without one RSA signatures of ``signature_scheme`` by the key of the ``rsa_generation``
+    (0: the newest).
     """
 
     number: int
@@ -78,6 +79,8 @@ class Worker:
     life: Life = Life.RUNNING
     since_s: float = 0.0  # when it came to its phase
     started_s: float = 0.0
+    starts: int = 0  # that were noticed
+    load_time_s: float = 0.0  # as it last said it
     heard_s: float = -math.inf
     ours: bool = False
     gone: bool = True  # nothing heard, or not any more; nobody is sent there
@@ -163,7 +166,7 @@ class Worker:
 
     def begin_anew(self) -> None:
         """Its provider starts it again, at an address that it will report."""
-        self.url, self.started_s, self.loaded_s, self.received = "", 0.0, None, 0
+        self.url, self.started_s, self.loaded_s, self.received, self.load_time_s = "", 0.0, None, 0, 0.0
 
     # --- what it says ---
 
@@ -249,14 +252,16 @@ class Worker:
         self._air_cost = self._air_cost - cost if self._air else 0.0  # no rounding error outlives its cause
 
     def _notice_restart(self, status: WorkerStatus, now_s: float) -> None:
-        """Its count of requests never falls while it runs."""
+        """Its count of requests never falls while it runs; each start of a worker of others takes its own time."""
         received = int(amount(status.num_requests_recieved, self.received))
-        if received < self.received:
+        load_time_s = amount(status.loadtime, 0.0) or self.load_time_s
+        took_another_time = not status.state and self.load_time_s > 0 and load_time_s != self.load_time_s
+        if received < self.received or took_another_time:
             self.lose()
-            self.loaded_s = None
-        if not self.started_s or received < self.received:
-            self.started_s = now_s
-        self.received = received
+            self.loaded_s, self.started_s = None, now_s
+            self.starts += 1
+        self.started_s = self.started_s or now_s
+        self.received, self.load_time_s = received, load_time_s
 
     def _take_state(self, status: WorkerStatus, now_s: float) -> None:
         before, self.reported = self.reported, self._state(status)
