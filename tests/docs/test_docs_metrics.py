@@ -1,4 +1,4 @@
-"""docs/reference/metrics.md against what a worker shows."""
+"""docs/reference/metrics.md against what a worker and an engine show."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import aiohttp
 
 from pyworker.testing import FakeModel, WorkerProcess
 from tests.docs.pages import ROOT
+from tests.support.engines import API_KEY, an_engine
 
-PAGE = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+OF_A_WORKER, _, OF_AN_ENGINE = (ROOT / "docs" / "reference" / "metrics.md").read_text().partition("## Of an engine")
 
 
 async def test_the_metrics_on_the_page_are_those_of_a_worker(tmp_path: Path) -> None:
@@ -22,6 +23,19 @@ async def test_the_metrics_on_the_page_are_those_of_a_worker(tmp_path: Path) -> 
             await worker.ready()
             async with aiohttp.ClientSession() as session, session.get(f"{worker.url}/pyworker/metrics") as answer:
                 text = await answer.text()
-    shown = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
-    documented = dict(re.findall(r"^\| `(pyworker_\w+)` \| (\w+)", PAGE, re.MULTILINE))
-    assert documented == shown
+    assert documented(OF_A_WORKER) == shown(text)
+
+
+async def test_the_metrics_on_the_page_are_those_of_an_engine() -> None:
+    async with an_engine() as engine:
+        url, headers = f"{engine.url}/metrics", {"Authorization": f"Bearer {API_KEY}"}
+        async with engine.http.get(url, headers=headers) as answer:
+            assert documented(OF_AN_ENGINE) == shown(await answer.text())
+
+
+def documented(page: str) -> dict[str, str]:
+    return dict(re.findall(r"^\| `(pyworker_\w+)` \| (\w+)", page, re.MULTILINE))
+
+
+def shown(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))

@@ -70,6 +70,7 @@ def _refusals_noted(request: web.Request, worker_id: int) -> Generator[None]:
     try:
         yield
     except PyWorkerError as error:
-        refusals = request.app[ENGINE].refusals
-        refusals.refused(request.remote or "", worker_id, str(error), time.monotonic())
+        engine = request.app[ENGINE]
+        engine.meters.refused_reports += 1
+        engine.refusals.refused(request.remote or "", worker_id, str(error), time.monotonic())
         raise
