@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -280,6 +281,16 @@ async def test_a_supervisor_that_is_killed_leaves_nothing(data_dir: Path) -> Non
         assert not runs(background)
         await provider.start(1)
         assert (await look(provider)).state is InstanceState.RUNNING
+
+
+async def test_an_instance_whose_folder_is_removed_ends_because_nobody_could_find_it_any_more(data_dir: Path) -> None:
+    async with local(data_dir) as provider:
+        await provider.create(spec())
+        running = pids(data_dir)
+        shutil.rmtree(data_dir)
+        os.kill(running["supervisor"], signal.SIGCHLD)  # it looks now, and not only every ten seconds
+        await until_gone(*running.values())
+        assert not data_dir.exists()
 
 
 @pytest.mark.parametrize("how", ["stop", "killed"])

@@ -46,6 +46,7 @@ class Folder:
         self.worker_log = self.logs / "worker.log"
         self.supervisor_log = self.logs / "supervisor.log"
         self._lock = path / "supervisor.lock"
+        self._locked_fd = -1
 
     def make(self) -> None:
         """Make what of it is missing; nobody else may look into it."""
@@ -135,7 +136,15 @@ class Folder:
             time.sleep(_LOOK_AGAIN_S)
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
+        self._locked_fd = fd
         return True
+
+    def is_locked_here(self) -> bool:
+        """Whether the lock that was taken still is this folder's: not when somebody has removed it."""
+        try:
+            return os.path.samestat(self._lock.stat(), os.fstat(self._locked_fd))
+        except OSError:
+            return False
 
     @contextlib.contextmanager
     def _opened(self) -> Generator[int]:

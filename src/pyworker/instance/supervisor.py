@@ -35,7 +35,7 @@ STARTED: Final = b"started\n"  # to whoever waits at standard output
 GRACE_S: Final = 10.0  # from SIGTERM to SIGKILL, for whoever has nothing to finish
 DRAIN_MARGIN_S: Final = 5.0  # a worker that drains ends by itself within its limit and a little
 BURY_S: Final = 5.0  # for a killed process to be gone; one that hangs in the kernel takes longer
-LOOK_AT_LOGS_S: Final = 30.0
+LOOK_AGAIN_S: Final = 10.0  # at the logs, and whether the folder is still there
 
 _SHOWN_LINES: Final = 5
 _SHOWN_CHARS: Final = 300
@@ -54,7 +54,8 @@ def run(path: Path, environment: Mapping[str, str], *, tied: bool) -> int:
     ended = supervisor.run(environment)
     secrets = secrets_in(order.environment)
     lines = [redacted(line, secrets) for line in ended.lines]
-    folder.write_ended(ended._replace(reason=redacted(ended.reason, secrets), lines=lines))
+    if folder.is_locked_here():
+        folder.write_ended(ended._replace(reason=redacted(ended.reason, secrets), lines=lines))
     return 0
 
 
@@ -136,10 +137,10 @@ class Supervisor:
     def _watch(self) -> Ended:
         """Until one ends by itself, or it is asked to end."""
         while True:
-            self._wakeup.wait(LOOK_AT_LOGS_S)
+            self._wakeup.wait(LOOK_AGAIN_S)
             processes.reap(self._children)
             gone = next((child for child in self._children if child.status is not None), None)
-            if self._wakeup.stop:
+            if self._wakeup.stop or not self._folder.is_locked_here():  # or nobody can find it any more
                 return Ended(STOPPED)
             if gone is not None:
                 return self._failure(gone)

@@ -15,6 +15,7 @@ from pyworker.engine.providers.base import Instance, InstanceSpec, InstanceState
 from pyworker.engine.providers.gpus import choose_gpus, find_gpus, shares
 from pyworker.engine.providers.supervision import Supervision, disk_trouble
 from pyworker.errors import ProviderError
+from pyworker.instance import control
 from pyworker.instance.order import Order
 from pyworker.instance.surroundings import inherited
 from pyworker.settings import environment as process_environment
@@ -90,6 +91,7 @@ class LocalProvider:
     async def list(self) -> Sequence[Instance]:
         """All instances that have a folder here. Raises ProviderError when it cannot be read."""
         try:
+            await asyncio.to_thread(control.reap)
             ids = await asyncio.to_thread(lambda: sorted(self._ids()))
         except OSError as error:
             raise ProviderError(disk_trouble(error, self._data_dir)) from None

@@ -44,7 +44,6 @@ class Supervision:
 
     def look(self) -> tuple[InstanceState, str] | None:
         """Its state and the reason; None when it ended without a word: see ``bury``."""
-        control.reap()
         if self.folder.supervisor_pid() is not None:
             return InstanceState.RUNNING, ""
         ended = self.folder.read_ended()
