@@ -9,58 +9,22 @@ import json
 import os
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pyworker.client import Client
-from pyworker.engine.app import RunningEngine
 from pyworker.engine.core.deployment import Deployment
-from pyworker.engine.core.memory import Tempo
-from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
-from pyworker.engine.engine import EngineConfig
 from pyworker.engine.providers.local import LocalProvider
-from pyworker.engine.up import providers_in, running_deployment
 from pyworker.errors import WorkerUnreachable
 from pyworker.testing import free_port
 from tests.support.commands import PYWORKER, running
 from tests.support.engines import API_KEY, a_folder
 from tests.support.instances import pids, runs
+from tests.support.scaled_engine import SCALED, World, a_world, ask, deployment
 
 pytestmark = pytest.mark.limit_s(90)
-
-HERE = Path(__file__).parents[1] / "support" / "workers" / "scaled"
-QUICK = Tempo(
-    stable_s=3.0,
-    burst_s=1.0,
-    settled_s=1.0,
-    cold_s=4.0,
-    retry_first_s=0.5,
-    retry_longest_s=2.0,
-    given_up_s=60.0,
-    healthy_s=2.0,
-    canary_s=0.5,
-)
-
-
-def launch(**environment: str) -> Launch:
-    return Launch(
-        worker=("{python}", "-m", "pyworker.cli", "run", str(HERE)),
-        model=("{python}", str(HERE / "model.py"), "{model_port}"),
-        environment=environment,
-    )
-
-
-def deployment(*, groups: int = 1, environment: dict[str, str] | None = None, **parameters: Any) -> Deployment:
-    told = {"min_load": 0.0, "cold_workers": 0, "max_workers": 3, "cold_mult": 1.0, **parameters}
-    made = tuple(
-        GroupParameters(name=f"group-{number}", provider="local", launch=launch(**(environment or {})), test_workers=1)
-        for number in range(groups)
-    )
-    return Deployment(name="default", parameters=EndpointParameters(**told), groups=made)
-
 
 DEPLOYMENT = f"""
 [endpoint]
@@ -71,52 +35,12 @@ max_workers = 1
 
 [[workergroup]]
 provider = "local"
-worker = "{HERE}"
+worker = "{SCALED}"
 test_workers = 1
 
 [workergroup.model]
-command = ["{{python}}", "{HERE / "model.py"}", "{{model_port}}"]
+command = ["{{python}}", "{SCALED / "model.py"}", "{{model_port}}"]
 """
-
-
-class World:
-    """An engine with its deployment, and a client."""
-
-    def __init__(self, running: RunningEngine, client: Client) -> None:
-        self.running = running
-        self.client = client
-
-    async def ask(self, tokens: int = 1) -> dict[str, Any]:
-        return await ask(self.client, tokens)
-
-    def states(self) -> list[str]:
-        registry = self.running.engine.registry
-        return sorted(worker.state for worker in registry.workers(registry.endpoint("default")))
-
-    async def until(self, *states: str) -> None:
-        while self.states() != sorted(states):
-            await asyncio.sleep(0.02)
-
-    async def log(self) -> str:
-        registry = self.running.engine.registry
-        tail = await self.running.engine.journal.tail(registry.endpoint("default"), 500)
-        return tail["info0"] + "\n" + tail["info1"]
-
-
-async def ask(client: Client, tokens: int) -> dict[str, Any]:
-    async with client.call("default", "/generate", {"tokens": tokens}, cost=float(tokens)) as answer:
-        assert answer.status == 200, await answer.read()
-        return await answer.json()
-
-
-@asynccontextmanager
-async def a_world(described: Deployment, folder: Path) -> AsyncGenerator[World]:
-    config = EngineConfig(API_KEY, port=0)
-    async with (
-        running_deployment(described, config, folder, providers_in(folder), QUICK) as running,
-        Client(running.url, API_KEY, timeout_s=60) as client,
-    ):
-        yield World(running, client)
 
 
 @pytest.fixture
