@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from pyworker.client import Client
@@ -208,3 +209,56 @@ async def index_of(client: Client) -> int:
         assert answer.status == 200, await answer.read()
         await answer.read()
         return answer.request_idx
+
+
+# --- on purpose ---
+
+
+async def test_an_endpoint_that_is_deleted_takes_its_workers_with_it(folder: Path) -> None:
+    async with a_world(deployment(min_load=10.0), folder) as world:
+        await world.until("IDLE")
+        processes = pids(folder / "workers", 1)
+        registry = world.running.engine.registry
+        endpoint = registry.endpoint("default")
+        await world.running.management.delete_endpoint(endpoint)
+        assert registry.endpoints == []
+        while registry.all_endpoints:
+            await asyncio.sleep(0.02)
+        assert not any(map(runs, processes.values()))
+        assert not (folder / "workers" / "1").exists()
+        await world.running.management.deploy(deployment(min_load=10.0))  # its name is free again
+        await world.until("IDLE")
+
+
+async def test_an_endpoint_that_is_stopped_lets_its_workers_rest_and_goes_on_when_it_is_active(folder: Path) -> None:
+    async with a_world(deployment(min_load=10.0), folder) as world:
+        await world.until("IDLE")
+        management, registry = world.running.management, world.running.engine.registry
+        await management.change_endpoint(registry.endpoint("default"), {"endpoint_state": "stopped"})
+        await world.until("STOPPED")
+        await management.change_endpoint(registry.endpoint("default"), {"endpoint_state": "active"})
+        await world.until("IDLE")
+        assert (await world.ask())["tokens"] == 1
+
+
+async def test_an_open_session_is_not_broken_by_an_update(folder: Path) -> None:
+    async with a_world(version(1), folder) as world, aiohttp.ClientSession() as http:
+        await world.until("IDLE", "IDLE")
+        asked = {"endpoint": "default", "api_key": API_KEY, "cost": 1}
+        async with http.post(f"{world.running.url}/route/", json=asked) as routed:
+            auth = await routed.json()
+        async with http.post(f"{auth['url']}/session/create", json={"auth_data": auth, "payload": {}}) as created:
+            session = (await created.json())["session_id"]
+        await world.running.management.deploy(version(2))
+        its_worker = next(w for w in world.running.engine.registry.all_workers if w.url == auth["url"])
+        while its_worker.state != "UPDATE_REBOOTING":
+            await asyncio.sleep(0.02)
+        envelope = {"auth_data": auth, "payload": {"tokens": 1}, "session_id": session}
+        async with http.post(f"{auth['url']}/generate", json=envelope) as answered:
+            assert (answered.status, (await answered.json())["as"]) == (200, "1")
+        query = {"session_id": session, "session_auth": auth}
+        async with http.post(f"{auth['url']}/session/end", json=query) as ended:
+            assert ended.status == 200
+        while world.running.engine.registry.groups()[0].before is not None:
+            await asyncio.sleep(0.05)
+        assert (await world.ask())["as"] == "2"

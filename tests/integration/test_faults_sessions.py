@@ -429,3 +429,16 @@ async def test_ending_a_session_twice_at_once_closes_it_once(tmp_path: Path) -> 
         await until(lambda: rig.model.requests)
         assert (len(rig.engine.finished), len(rig.model.requests)) == (1, 1)
         assert rig.runtime.books.ledger.settled[Outcome.SERVED].requests == 0
+
+
+@both_kinds
+async def test_an_open_session_goes_on_while_its_worker_drains_and_nothing_else_does(tmp_path: Path, kind: Any) -> None:
+    async with a_worker(tmp_path, kind(), mode=Mode.TICKET, settings={"drain_s": 3600.0}) as rig:
+        session = await open_session(rig)
+        draining = asyncio.create_task(rig.runtime.drain(3600.0))
+        await asyncio.sleep(0)  # it has begun
+        assert (await session.request()).status == 200
+        assert (await rig.begin("/generate", payload(), auth=rig.auth())).status == 503
+        assert (await create(rig)).status == 503
+        assert (await session.call("end")).status == 200
+        await draining

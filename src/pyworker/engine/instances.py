@@ -203,7 +203,7 @@ class Instances:
             **_ticket_variables(worker.ticket_key),
         }
         name = f"{worker.endpoint.name}/{worker.group.parameters.name}"
-        return InstanceSpec(worker.number, name, launch, environment)
+        return InstanceSpec(worker.number, name, launch, environment, worker.group.parameters.drain_s)
 
     def _begin(self, worker: Worker, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._carry_out(worker, work))

@@ -36,7 +36,7 @@ class Proxy:
     async def handle(self, request: Incoming, route: Route) -> None:
         """Answer one request. Raises a PyWorkerError with the status to answer."""
         admission = await self.entrance.let_in(request, route)  # 4xx: it is in no book
-        self.readiness.require_ready()  # 503
+        self.readiness.require_ready(in_session=admission.session is not None)  # 503
         turn = self._admit(request, route, admission)  # 429
         try:
             with self.sessions.request_in(admission.session) if admission.session else _NO_SESSION:

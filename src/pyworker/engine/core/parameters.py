@@ -74,6 +74,7 @@ class GroupParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_workers: int | None = None  # None: the endpoint's limit alone
     test_workers: int = 3  # made first, to learn what one can do
     signature_scheme: int | None = None  # None: tickets
+    drain_s: float = 30.0  # how long requests and sessions may finish when a worker is stopped
 
 
 _FROM_0: Final = (0.0, math.inf, "a number, 0 or more")
@@ -89,6 +90,7 @@ _RANGES: Final[Mapping[str, tuple[float, float, str]]] = {
     "target_queue_time": _ABOVE_0,
     "inactivity_timeout": (-math.inf, math.inf, "a number of seconds; below 0: never to zero"),
     "test_workers": (1, 10_000, "from 1 to 10000"),
+    "drain_s": (0.0, 86_400.0, "from 0 to 86400"),
     "cpus": _FROM_0,
     "gpus": _FROM_0,
     "memory_gb": _FROM_0,

@@ -107,7 +107,7 @@ class Readiness:
         """From start to the first time ready; 0.0 until then."""
         return 0.0 if self.first_ready_s is None else self.first_ready_s - self.started_s
 
-    def require_ready(self) -> None:
-        """Raises NotReady when requests are not taken."""
-        if self.state is not State.READY:
+    def require_ready(self, *, in_session: bool = False) -> None:
+        """Raises NotReady when requests are not taken; those in a session that is open are taken while draining."""
+        if self.state is not State.READY and not (in_session and self.state is State.DRAINING):
             raise NotReady(f"the worker is not ready: {self.state.value}", retry_after_s=_RETRY_AFTER_S[self.state])
