@@ -233,7 +233,10 @@ def _tell_of_failed_start(env: Mapping[str, str], error: Exception) -> None:
     """To the log, where only what is no mistake of the author's needs a trace, and to the engine."""
     told = isinstance(error, PyWorkerError)
     reason = str(error) if told else f"{type(error).__name__}: {error}"
-    log.critical("the worker cannot start: %s", reason, exc_info=None if told else error)
+    first, *others = reason.splitlines() or [reason]
+    log.critical("the worker cannot start: %s", first, exc_info=None if told else error)
+    for line in others:  # each problem has its own
+        log.critical("%s", line)
     tell_engine_of_failed_start(env, reason)
 
 
