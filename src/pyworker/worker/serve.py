@@ -41,6 +41,7 @@ __all__ = ["EXIT_UPDATE", "RunningWorker", "run_target", "running_worker", "star
 log = logging.getLogger("pyworker.serve")
 
 EXIT_UPDATE = 75  # the start script fetches the newest version and starts again
+LAST_PORT = 65535
 FAILED_START_TIMEOUT_S = 3.0
 SHUTDOWN_TIMEOUT_S = 0.5  # for answers on their way; aiohttp grants it twice: to end, and to end once cancelled
 
@@ -182,6 +183,9 @@ async def _serve_callbacks(opened: contextlib.AsyncExitStack, runtime: Runtime) 
     """The plain HTTP port on loopback; a worker can do without it."""
     settings = runtime.settings
     port = settings.port + 1 if settings.http_port is None else settings.http_port
+    if port > LAST_PORT:
+        log.warning("no plain HTTP port for callbacks: none comes after WORKER_PORT; set WORKER_HTTP_PORT to a free one")
+        return
     try:
         sock = listen("127.0.0.1", port, "WORKER_HTTP_PORT")
     except ConfigurationError as error:

@@ -12,7 +12,7 @@ from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
 from pyworker import metrics
-from pyworker.errors import AuthenticationFailed
+from pyworker.errors import MtokenMissing
 from pyworker.worker.books import Books
 from pyworker.worker.core.gate import Gate
 from pyworker.worker.core.ledger import Outcome, Stage
@@ -57,7 +57,7 @@ class Inside:
     def _for_insiders(self, page: Page) -> Page:
         async def guarded(request: web.Request) -> web.StreamResponse:
             if not (_from_this_machine(request) or self._has_mtoken(request)):
-                raise AuthenticationFailed(f"{request.path} without the mtoken")
+                raise MtokenMissing("no mtoken, or a wrong one")
             return await page(request)
 
         return guarded
