@@ -167,7 +167,7 @@ class AuthenticationFailed(PyWorkerError):
 
 
 class MtokenMissing(AuthenticationFailed):
-    """This page is for the worker's own machine, and for who sends Authorization: Bearer <mtoken> (its MASTER_TOKEN)."""
+    """This page is for the worker's own machine; from elsewhere send Authorization: Bearer <mtoken>, its MASTER_TOKEN."""
 
 
 class TicketOvertaken(PyWorkerError):

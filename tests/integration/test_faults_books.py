@@ -140,7 +140,9 @@ async def test_a_request_that_is_not_let_in_is_in_no_report(tmp_path: Path) -> N
         await rig.settled(served=1)
 
 
-@pytest.mark.parametrize("handler", [PassThroughHandler("/pt/{x}"), Generate(route="/pt/{x}")], ids=["passed", "authored"])
+@pytest.mark.parametrize(
+    "handler", [PassThroughHandler("/pt/{x}"), Generate(route="/pt/{x}")], ids=["passed", "authored"]
+)
 @pytest.mark.parametrize("in_header", [False, True])
 async def test_a_bad_path_parameter_is_in_no_book_and_leaves_the_ticket_good(
     tmp_path: Path, handler: Handler, in_header: bool
