@@ -122,7 +122,7 @@ class Runtime:
 
     def _make_sessions(self) -> OpenSessions:
         sessions = Sessions(max_sessions=self._backend.max_sessions, max_lifetime_s=self.settings.max_session_s)
-        close_routes = frozenset(route.endpoint for route in self.routes)
+        close_routes = frozenset([*(route.endpoint for route in self.routes), *self._backend.close_routes])
         return OpenSessions(sessions, self._model, self.books, close_routes)
 
     def _make_reporter(self) -> Reporter:
