@@ -235,7 +235,7 @@ class Runtime:
                 raise
             incoming.cut_off()
             task.uncancel()
-            raise NotReady() from None
+            raise NotReady("the worker is stopping") from None
         finally:
             self._answering.discard(task)
         assert incoming.response is not None

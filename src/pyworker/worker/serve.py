@@ -184,7 +184,9 @@ async def _serve_callbacks(opened: contextlib.AsyncExitStack, runtime: Runtime) 
     settings = runtime.settings
     port = settings.port + 1 if settings.http_port is None else settings.http_port
     if port > LAST_PORT:
-        log.warning("no plain HTTP port for callbacks: none comes after WORKER_PORT; set WORKER_HTTP_PORT to a free one")
+        log.warning(
+            "no plain HTTP port for callbacks: none comes after WORKER_PORT; set WORKER_HTTP_PORT to a free one"
+        )
         return
     try:
         sock = listen("127.0.0.1", port, "WORKER_HTTP_PORT")

@@ -79,7 +79,7 @@ class Inside:
             "ready": readiness.is_ready,
             "state": readiness.state.value,
             "for_s": round(time.monotonic() - readiness.since_s, 3),
-            "waiting_for": readiness.waiting_for,
+            "waiting_for": self._left() if readiness.state is State.DRAINING else readiness.waiting_for,
             "error": readiness.error,
             "benchmark": benchmarking,
             "authentication": self.gate.mode.value,
@@ -89,6 +89,12 @@ class Inside:
             "model_log_last_lines": list(self.warm_up.tail.last)[-20:] if self.warm_up.tail else [],
         }
         return json_response(page, 200 if readiness.is_ready else 503)
+
+    def _left(self) -> str:
+        """What a worker that drains waits for."""
+        counts = {"request": self.books.ledger.in_flight_count, "session": len(self.sessions)}
+        told = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
+        return f"{' and '.join(told)} to finish" if told else ""
 
     async def logs(self, _request: web.Request) -> web.StreamResponse:
         """The model's last log lines, as text."""
