@@ -167,7 +167,7 @@ class AuthenticationFailed(PyWorkerError):
 
 
 class MtokenMissing(AuthenticationFailed):
-    """This page is for the worker's own machine; from elsewhere send Authorization: Bearer <mtoken>, its MASTER_TOKEN."""
+    """From elsewhere than the worker's own machine this takes Authorization: Bearer <mtoken>, its MASTER_TOKEN."""
 
 
 class TicketOvertaken(PyWorkerError):
