@@ -30,6 +30,7 @@ from pyworker.worker.core.gate import Gate, Mode
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.core.readiness import Event, Readiness
 from pyworker.worker.core.sessions import Sessions
+from pyworker.worker.inbound.answers import RefusalLog
 from pyworker.worker.inbound.entrance import Entrance
 from pyworker.worker.inbound.fast_lane import FastRoutes
 from pyworker.worker.inbound.incoming import AiohttpIncoming
@@ -91,6 +92,7 @@ class Runtime:
         self.sessions = self._make_sessions()
         self._warm_up = self._make_warm_up(log_since_s)
         intake = Intake(max_body_bytes=settings.max_body_bytes, max_held_bytes=settings.max_unauthenticated_bytes)
+        self.refusals = RefusalLog()
         self.entrance = Entrance(self.gate, intake, self.sessions, self.engine)
         self.proxy = Proxy(self.entrance, self.sessions, self.readiness, self.books, self._warm_up.model_unreachable)
         self._disk = Disk()
@@ -302,6 +304,7 @@ class Runtime:
         for mount in self._backend.mounts:
             mount.answer = None
         self._model.close()
+        self.refusals.close()
         await self.engine.close()
 
     # --- what authors see ---

@@ -154,16 +154,22 @@ async def _open(
     worker = RunningWorker(backend, settings, session, log_since_s=await asyncio.to_thread(machine_start_s))
     runtime = worker.runtime
     opened.push_async_callback(runtime.stop)
-    app = make_app([*routes, *runtime.page_routes()], max_body_bytes=settings.max_body_bytes, starters=starters)
+    app = _app([*routes, *runtime.page_routes()], runtime, starters)
     await _serve_callbacks(opened, runtime)
     runner = await _runner(opened, app)
-    fast_lane = FastLane(runtime.fast_routes(routes), runtime.proxy, _factory(runner, starters))
+    fast_lane = FastLane(runtime.fast_routes(routes), runtime.proxy, runtime.refusals, _factory(runner, starters))
     opened.push_async_callback(fast_lane.close)
     server = await asyncio.get_running_loop().create_server(fast_lane.connection, sock=sock, ssl=tls)
     opened.callback(server.close)
     for watch in (starters.close_forever(), fast_lane.close_idle_forever()):
         opened.callback(asyncio.create_task(watch).cancel)
     return worker, fast_lane
+
+
+def _app(routes: Iterable[web.AbstractRouteDef], runtime: Runtime, starters: SlowStarters) -> web.Application:
+    return make_app(
+        routes, max_body_bytes=runtime.settings.max_body_bytes, starters=starters, refusals=runtime.refusals
+    )
 
 
 async def _runner(opened: contextlib.AsyncExitStack, app: web.Application) -> web.AppRunner:
@@ -194,7 +200,7 @@ async def _serve_callbacks(opened: contextlib.AsyncExitStack, runtime: Runtime) 
         log.warning("no plain HTTP port for callbacks: %s", error)
         return
     opened.callback(sock.close)
-    app = make_app(runtime.callback_routes(), max_body_bytes=settings.max_body_bytes, starters=SlowStarters())
+    app = _app(runtime.callback_routes(), runtime, SlowStarters())
     await web.SockSite(await _runner(opened, app), sock).start()
 
 

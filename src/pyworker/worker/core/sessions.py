@@ -136,4 +136,4 @@ class Sessions:
 
     def _same_auth(self, session: Session, auth_data: AuthData) -> None:
         if not hmac.compare_digest(dump(session.auth_data), dump(auth_data)):
-            raise AuthenticationFailed()
+            raise AuthenticationFailed("it is not the auth_data that its session was opened with")
