@@ -17,6 +17,7 @@ from pyworker.author_metrics import Metrics
 from pyworker.errors import ConfigurationError, NotReady
 from pyworker.handlers import PassThroughHandler
 from pyworker.names import refuse_unknown
+from pyworker.worker.failed_start import watch_main_program
 
 __all__ = ["Backend", "Handler", "Mount", "Running", "is_address"]
 
@@ -25,6 +26,9 @@ AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 _PLAIN_PATH = re.compile(r"(/(?!\.{0,2}(?:/|$))[^/?#{}\\\s\x00-\x1f\x7f]+)+")  # no empty part, no "..", no query
+
+
+watch_main_program()  # a Backend that is given nonsense ends the program before there is a server to tell of it
 
 
 class Running(Protocol):

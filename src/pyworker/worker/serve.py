@@ -1,4 +1,4 @@
-"""Starting a worker and ending it well: sockets, TLS, signals, drain; and telling the engine of a failed start."""
+"""Starting a worker and ending it well: sockets, TLS, signals, drain; and `pyworker run`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import asyncio
 import contextlib
 import gc
 import importlib.util
-import json
 import logging
 import runpy
 import signal
 import ssl
 import sys
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +21,11 @@ from aiohttp import web
 
 from pyworker import logs
 from pyworker.backend import Backend
-from pyworker.errors import ConfigurationError, PyWorkerError
+from pyworker.errors import ConfigurationError
 from pyworker.names import refuse_unknown
 from pyworker.net import listen
 from pyworker.settings import LogSettings, WorkerSettings, environment, unknown_variables
-from pyworker.version import __version__
+from pyworker.worker.failed_start import serving_began, tell_of_failed_start
 from pyworker.worker.inbound.app import ServerProtocol, SlowStarters, make_app
 from pyworker.worker.inbound.fast_lane import FastLane
 from pyworker.worker.model.log_tail import machine_start_s
@@ -42,10 +38,7 @@ log = logging.getLogger("pyworker.serve")
 
 EXIT_UPDATE = 75  # the start script fetches the newest version and starts again
 LAST_PORT = 65535
-FAILED_START_TIMEOUT_S = 3.0
 SHUTDOWN_TIMEOUT_S = 0.5  # for answers on their way; aiohttp grants it twice: to end, and to end once cancelled
-
-_running_began = threading.Event()  # whether a worker that is run has come to serving
 
 
 class RunningWorker:
@@ -87,7 +80,7 @@ def start_server(backend: Backend, routes: Iterable[web.AbstractRouteDef], **kwa
         settings = replace(WorkerSettings.from_env(env), **given)
         status = _run(_serve_until_signal(backend, list(routes), settings))
     except Exception as error:  # noqa: BLE001 - whatever it is, log and engine are told
-        _tell_of_failed_start(env, error)
+        tell_of_failed_start(env, error)
         raise SystemExit(1) from None
     if status:
         raise SystemExit(status)
@@ -131,7 +124,7 @@ async def running_worker(
 
     Port 0 takes any free one; ``RunningWorker.url`` and ``.port`` say which.
     """
-    _running_began.set()
+    serving_began.set()
     async with contextlib.AsyncExitStack() as opened:
         worker, fast_lane = await _open(opened, backend, list(routes), settings)
         worker.runtime.start()
@@ -227,7 +220,7 @@ def run_target(target: str, env: Mapping[str, str] | None = None) -> int:
     """
     env = environment() if env is None else env
     logs.set_up(LogSettings.from_env(env))
-    _running_began.clear()
+    serving_began.clear()
     try:
         _run_as_main(target)
         _require_that_it_served(target)
@@ -236,20 +229,9 @@ def run_target(target: str, env: Mapping[str, str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - whatever it is, log and engine are told
-        _tell_of_failed_start(env, error)
+        tell_of_failed_start(env, error)
         return 1
     return 0
-
-
-def _tell_of_failed_start(env: Mapping[str, str], error: Exception) -> None:
-    """To the log, where only what is no mistake of the author's needs a trace, and to the engine."""
-    told = isinstance(error, PyWorkerError)
-    reason = str(error) if told else f"{type(error).__name__}: {error}"
-    first, *others = reason.splitlines() or [reason]
-    log.critical("the worker cannot start: %s", first, exc_info=None if told else error)
-    for line in others:  # each problem has its own
-        log.critical("%s", line)
-    tell_engine_of_failed_start(env, reason)
 
 
 def _run_as_main(target: str) -> None:
@@ -271,7 +253,7 @@ def _run_as_main(target: str) -> None:
 
 
 def _require_that_it_served(target: str) -> None:
-    if not _running_began.is_set():
+    if not serving_began.is_set():
         raise ConfigurationError(
             f'{target} ended without calling start_server; is the `if __name__ == "__main__"` block missing?'
         )
@@ -293,36 +275,3 @@ def _run_file(file: Path) -> None:
         runpy.run_module(".".join(names), run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(str(file), run_name="__main__")
-
-
-def tell_engine_of_failed_start(env: Mapping[str, str], reason: str) -> None:
-    """One report with ``error_msg``, as good as the environment allows; what fails here is only logged."""
-    addrs = [part.strip().rstrip("/") for part in env.get("REPORT_ADDR", "").split(",") if part.strip()]
-    worker_id = env.get("CONTAINER_ID", "")
-    if not addrs or not worker_id.isdigit():
-        return
-    report = {
-        "id": int(worker_id),
-        "mtoken": env.get("MASTER_TOKEN", ""),
-        "version": f"pyworker-{__version__}",
-        "error_msg": reason[:2000],
-        "url": _url_or_nothing(env),
-    }
-    for addr in addrs:
-        if not addr.startswith(("http://", "https://")):
-            continue
-        request = urllib.request.Request(  # noqa: S310 - checked in the line above
-            addr + "/worker_status/", json.dumps(report).encode(), {"Content-Type": "application/json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=FAILED_START_TIMEOUT_S):  # noqa: S310
-                return
-        except (urllib.error.URLError, OSError) as error:
-            log.warning("the engine at %s could not be told: %s", addr, error)
-
-
-def _url_or_nothing(env: Mapping[str, str]) -> str:
-    try:
-        return WorkerSettings.from_env(env).url
-    except ConfigurationError:
-        return ""
