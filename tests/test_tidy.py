@@ -36,6 +36,7 @@ CATCHES_EVERYTHING = {
     "src/pyworker/cli/__init__.py": {"main"},
     "src/pyworker/engine/calls/http.py": {"errors_as_json"},
     "src/pyworker/fields.py": {"_hints"},
+    "src/pyworker/logs.py": {"_Handler.emit"},
     "src/pyworker/worker/inbound/app.py": {"_answer_errors.answer_errors"},
     "src/pyworker/worker/authored.py": {
         "AuthoredRoute._by_author",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -16,11 +17,18 @@ from pyworker.author_metrics import Metrics
 from pyworker.errors import ConfigurationError, NotReady
 from pyworker.handlers import PassThroughHandler
 from pyworker.names import refuse_unknown
+from pyworker.worker.failed_start import watch_main_program
 
 __all__ = ["Backend", "Handler", "Mount", "Running", "is_address"]
 
 Handler = EndpointHandler[Any] | PassThroughHandler
 AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+_PLAIN_PATH = re.compile(r"(/(?!\.{0,2}(?:/|$))[^/?#{}\\\s\x00-\x1f\x7f]+)+")  # no empty part, no "..", no query
+
+
+watch_main_program()  # a Backend that is given nonsense ends the program before there is a server to tell of it
 
 
 class Running(Protocol):
@@ -60,6 +68,7 @@ class Backend:
         max_wait_time: s; for handlers whose ``max_queue_time`` is None.
         healthcheck_url: path or absolute URL; before the handlers' ``healthcheck_endpoint``.
         max_sessions: open sessions at once, None or 0 for no limit.
+        close_routes: paths on the model server that a session's ``on_close_route`` may name, besides the handlers' own.
         lifecycle: an async context manager entered before the worker can become ready.
         fixed_throughput: the capacity in workload/s; no benchmark is run.
         readiness: "log" or "health"; by default "log" when there is a log file and a ModelLoaded action.
@@ -80,6 +89,7 @@ class Backend:
         max_wait_time: float | None = None,
         healthcheck_url: str | None = None,
         max_sessions: int | None = None,
+        close_routes: Sequence[str] = (),
         lifecycle: Any = None,
         fixed_throughput: float | None = None,
         readiness: Literal["log", "health"] | None = None,
@@ -98,6 +108,7 @@ class Backend:
         self.max_wait_time = max_wait_time
         self.healthcheck_url = healthcheck_url
         self.max_sessions = max_sessions
+        self.close_routes = _close_routes(close_routes)
         self.lifecycle = lifecycle
         self.fixed_throughput = fixed_throughput
         self.readiness: Literal["log", "health"] | None = readiness
@@ -173,6 +184,16 @@ def is_address(url: str) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _close_routes(given: Any) -> tuple[str, ...]:
+    routes = [given] if isinstance(given, str) else list(given)  # a string is a sequence too, and a likely mistake
+    for route in routes:
+        if isinstance(given, str) or not isinstance(route, str) or not _PLAIN_PATH.fullmatch(route):
+            raise ConfigurationError(
+                f"Backend's close_routes holds {route!r}; give a list of paths on the model server, like ['/end']"
+            )
+    return tuple(routes)
 
 
 def _log_action(given: Any) -> tuple[LogAction, str]:

@@ -28,6 +28,7 @@ __all__ = [
     "JsonDataException",
     "ModelFailed",
     "ModelUnreachable",
+    "MtokenMissing",
     "NoAnswerInTime",
     "NotFound",
     "NotReady",
@@ -163,6 +164,10 @@ class AuthenticationFailed(PyWorkerError):
     def __init__(self, detail: str = "") -> None:
         super().__init__()
         self.detail = detail  # for the log; the caller is told the same whatever it was
+
+
+class MtokenMissing(AuthenticationFailed):
+    """From elsewhere than the worker's own machine this takes Authorization: Bearer <mtoken>, its MASTER_TOKEN."""
 
 
 class TicketOvertaken(PyWorkerError):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from yarl import URL
 
+from pyworker.backend import Handler
+from pyworker.handlers import PassThroughHandler
 from pyworker.testing import FakeEngine, FakeRequest, Seen, after, answer, by_hand, drop
-from pyworker.wire import DeleteRequests, WorkerStatus, parse
+from pyworker.wire import DeleteRequests, WorkerStatus, dump_auth_header, parse, parse_auth_data
 from pyworker.worker.core.gate import Mode
 from tests.support.workers.handlers import Generate, payload
 from tests.support.workers.rig import MTOKEN, Rig, a_worker, until
@@ -133,6 +137,29 @@ async def test_a_request_that_is_not_let_in_is_in_no_report(tmp_path: Path) -> N
         assert (await rig.post("/generate", payload(), auth=rig.auth(request_idx=7))).status == 200
         await rig.engine.finished.next()
         assert [request.request_idx for request in rig.engine.finished] == [7]
+        await rig.settled(served=1)
+
+
+@pytest.mark.parametrize(
+    "handler", [PassThroughHandler("/pt/{x}"), Generate(route="/pt/{x}")], ids=["passed", "authored"]
+)
+@pytest.mark.parametrize("in_header", [False, True])
+async def test_a_bad_path_parameter_is_in_no_book_and_leaves_the_ticket_good(
+    tmp_path: Path, handler: Handler, in_header: bool
+) -> None:
+    """It is its client's fault, and must not count against the worker."""
+    async with a_worker(tmp_path, handler, mode=Mode.TICKET) as rig:
+        auth = rig.auth(request_idx=7)
+        sent: dict[str, Any] = {"json": rig.envelope(payload(), auth=auth)}
+        if in_header:
+            sent = {"json": payload(), "headers": {"X-Auth-Data": dump_auth_header(parse_auth_data(auth))}}
+        async with rig.http.post(URL(f"{rig.url}/pt/%2e%2e", encoded=True), **sent) as bad:
+            assert (bad.status, "path parameter" in (await bad.json())["error"]) == (400, True)
+        assert rig.runtime.books.ledger.received.requests == 0
+        rig.model.on("/pt/a")
+        assert (await rig.send("POST", "/pt/a", **sent)).status == 200
+        await rig.engine.finished.next()
+        assert [(request.request_idx, request.status) for request in rig.engine.finished] == [(7, "Success")]
         await rig.settled(served=1)
 
 

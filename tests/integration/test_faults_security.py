@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from yarl import URL
 
+from pyworker.handlers import PassThroughHandler
 from pyworker.testing import FakeEngine, FakeModel, answer, by_hand
 from pyworker.tickets import TicketKey
 from pyworker.wire import dump_auth_header, parse_auth_data
@@ -206,6 +208,45 @@ async def test_a_plain_request_without_its_proof_in_the_header_is_refused(tmp_pa
         headers = {"Content-Type": "application/octet-stream"}
         assert (await rig.send("POST", "/generate", data=b"x", headers=headers)).status == 401
         assert (await rig.send("GET", "/generate", headers={"X-Auth-Data": "no base64!"})).status == 422
+
+
+async def test_who_is_refused_often_does_not_fill_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyworker.worker.inbound.answers.EVERY_S", 3600.0)
+    async with a_worker(tmp_path, pass_generate(), Generate(route="/authored"), mode=Mode.TICKET) as rig:
+        for _ in range(20):
+            for path in ("/generate", "/authored"):
+                assert (await rig.send("POST", path, data=b"x", headers={"Content-Type": "a/b"})).status == 401
+        assert (await rig.send("GET", "/pyworker/ready", headers={"Forwarded": "for=::1"})).status == 401
+    told = [record.getMessage() for record in caplog.records if record.name == "pyworker.answers"]
+    assert told == [
+        "refused POST /generate: no X-Auth-Data on a request that is no envelope",
+        "refused GET /pyworker/ready: no mtoken, or a wrong one",
+        "and 39 more: no X-Auth-Data on a request that is no envelope",
+    ]
+
+
+async def test_a_flood_is_told_as_a_number_while_it_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyworker.worker.inbound.answers.EVERY_S", 0.01)
+    async with a_worker(tmp_path, mode=Mode.TICKET) as rig:
+        while "more: " not in caplog.text:
+            await asyncio.gather(*(rig.send("GET", "/pyworker/ready", headers={"Forwarded": "x"}) for _ in range(20)))
+
+
+async def test_a_path_is_logged_as_it_was_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody writes a line of the log by asking for it."""
+    routes = [PassThroughHandler("/pt/{x}", methods=("GET",)), pass_generate()]
+    async with a_worker(tmp_path, *routes, mode=Mode.TICKET) as rig:
+        url = URL(f"{rig.url}/pt/a%E2%80%A82026-11-24%2015:00:00.000%20CRITICAL", encoded=True)
+        async with rig.http.get(url) as answered:
+            assert answered.status == 401
+        async with rig.http.get(URL(f"{rig.url}/pt/a%0Aforged", encoded=True)) as answered:
+            assert answered.status == 400
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "pyworker.answers"]
+    assert told.startswith("refused GET /pt/a%E2%80%A82026-11-24%2015:00:00.000%20CRITICAL: ")
 
 
 # --- signatures -----------------------------------------------------------------------------------

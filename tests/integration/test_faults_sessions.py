@@ -374,6 +374,17 @@ async def test_no_close_route_but_the_workers_own_is_taken(tmp_path: Path, route
         assert (await create(rig, auth, on_close_route="/generate")).status == 201
 
 
+async def test_a_close_route_may_be_one_that_the_author_listed(tmp_path: Path) -> None:
+    """The wire, section 5: the worker need not serve it."""
+    async with a_worker(tmp_path, mode=Mode.TICKET, close_routes=["/api/forget"]) as rig:
+        assert (await create(rig, rig.auth(), on_close_route="/api/remember")).status == 422
+        session = await open_session(rig, on_close_route="/api/forget", on_close_payload={"all": True})
+        assert (await session.call("end")).status == 200
+        called = await rig.model.requests.next()
+        assert (called.path, called.json()) == ("/api/forget", {"all": True, "session_id": session.id})
+        assert (await rig.post("/api/forget", payload())).status == 404
+
+
 async def test_a_worker_that_drains_closes_its_sessions_at_the_limit(tmp_path: Path) -> None:
     """It waits for them first, and their close routes are called."""
     async with FakeModel() as model:

@@ -133,6 +133,17 @@ async def test_a_taken_port_for_callbacks_names_its_variable(tmp_path: Path, cap
     assert "set WORKER_HTTP_PORT to a free port" in caplog.text
 
 
+async def test_the_last_port_of_all_has_none_after_it_for_callbacks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        FakeModel() as model,
+        running_worker(Backend(model.url), [], settings(tmp_path, port=65535, http_port=None)) as worker,
+    ):
+        assert worker.port == 65535
+    assert "set WORKER_HTTP_PORT to a free one" in caplog.text
+
+
 # --- slots, and the end ---------------------------------------------------------------------------
 
 

@@ -99,8 +99,7 @@ class AuthoredRoute(Route):
             request.response = await self._call_function(call)
             return True
         headers = authored_request_headers(request.raw_headers)
-        target = self.target(request)
-        async with await self.send(request.method, target, call.take_payload(), headers) as model_response:
+        async with await self.send(request.method, call.target, call.take_payload(), headers) as model_response:
             call.on_head()
             try:
                 response = await self.handler.generate_client_response(request.request, model_response)

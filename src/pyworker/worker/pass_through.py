@@ -48,15 +48,15 @@ class PassThroughRoute(Route):
         return calculator(decode_object(memoryview(call.payload)))
 
     async def exchange(self, request: Incoming, call: Call) -> bool:
-        async with await self._send(request, call.take_payload()) as answer:
+        async with await self._send(request, call.target, call.take_payload()) as answer:
             call.on_head()
             await request.relay(answer)
             return answer.status < 400
 
-    async def _send(self, request: Incoming, payload: msgspec.Raw | None) -> Answer:
+    async def _send(self, request: Incoming, path: str, payload: msgspec.Raw | None) -> Answer:
         """The payload, or the body as it comes; returns at the answer's head, and holds the payload till then."""
         query = query_without_key(request.query)
-        target = self.target(request) + (f"?{query}" if query else "")
+        target = f"{path}?{query}" if query else path
         headers: RawHeaders
         body: Body
         if payload is None:

@@ -37,12 +37,13 @@ def _nothing() -> None:
 class Call(msgspec.Struct):
     """One request as its handler understood it. ``auth_data`` is None where it was checked before the body.
 
-    ``on_head`` is called when the head of the model's answer is there.
+    ``target`` is the path on the model server; ``on_head`` is called when the head of its answer is there.
     """
 
     auth_data: AuthData | None
     session_id: str | None
     payload: Any
+    target: str = ""
     on_head: Callable[[], None] = _nothing
 
     def take_payload(self) -> Any:

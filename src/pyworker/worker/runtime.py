@@ -30,6 +30,7 @@ from pyworker.worker.core.gate import Gate, Mode
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.core.readiness import Event, Readiness
 from pyworker.worker.core.sessions import Sessions
+from pyworker.worker.inbound.answers import RefusalLog
 from pyworker.worker.inbound.entrance import Entrance
 from pyworker.worker.inbound.fast_lane import FastRoutes
 from pyworker.worker.inbound.incoming import AiohttpIncoming
@@ -91,6 +92,7 @@ class Runtime:
         self.sessions = self._make_sessions()
         self._warm_up = self._make_warm_up(log_since_s)
         intake = Intake(max_body_bytes=settings.max_body_bytes, max_held_bytes=settings.max_unauthenticated_bytes)
+        self.refusals = RefusalLog()
         self.entrance = Entrance(self.gate, intake, self.sessions, self.engine)
         self.proxy = Proxy(self.entrance, self.sessions, self.readiness, self.books, self._warm_up.model_unreachable)
         self._disk = Disk()
@@ -122,7 +124,7 @@ class Runtime:
 
     def _make_sessions(self) -> OpenSessions:
         sessions = Sessions(max_sessions=self._backend.max_sessions, max_lifetime_s=self.settings.max_session_s)
-        close_routes = frozenset(route.endpoint for route in self.routes)
+        close_routes = frozenset([*(route.endpoint for route in self.routes), *self._backend.close_routes])
         return OpenSessions(sessions, self._model, self.books, close_routes)
 
     def _make_reporter(self) -> Reporter:
@@ -235,7 +237,7 @@ class Runtime:
                 raise
             incoming.cut_off()
             task.uncancel()
-            raise NotReady() from None
+            raise NotReady("the worker is stopping") from None
         finally:
             self._answering.discard(task)
         assert incoming.response is not None
@@ -302,6 +304,7 @@ class Runtime:
         for mount in self._backend.mounts:
             mount.answer = None
         self._model.close()
+        self.refusals.close()
         await self.engine.close()
 
     # --- what authors see ---

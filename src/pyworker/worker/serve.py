@@ -1,4 +1,4 @@
-"""Starting a worker and ending it well: sockets, TLS, signals, drain; and telling the engine of a failed start."""
+"""Starting a worker and ending it well: sockets, TLS, signals, drain; and `pyworker run`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import asyncio
 import contextlib
 import gc
 import importlib.util
-import json
 import logging
 import runpy
 import signal
 import ssl
 import sys
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +21,11 @@ from aiohttp import web
 
 from pyworker import logs
 from pyworker.backend import Backend
-from pyworker.errors import ConfigurationError, PyWorkerError
+from pyworker.errors import ConfigurationError
 from pyworker.names import refuse_unknown
 from pyworker.net import listen
 from pyworker.settings import LogSettings, WorkerSettings, environment, unknown_variables
-from pyworker.version import __version__
+from pyworker.worker.failed_start import serving_began, tell_of_failed_start
 from pyworker.worker.inbound.app import ServerProtocol, SlowStarters, make_app
 from pyworker.worker.inbound.fast_lane import FastLane
 from pyworker.worker.model.log_tail import machine_start_s
@@ -41,10 +37,8 @@ __all__ = ["EXIT_UPDATE", "RunningWorker", "run_target", "running_worker", "star
 log = logging.getLogger("pyworker.serve")
 
 EXIT_UPDATE = 75  # the start script fetches the newest version and starts again
-FAILED_START_TIMEOUT_S = 3.0
+LAST_PORT = 65535
 SHUTDOWN_TIMEOUT_S = 0.5  # for answers on their way; aiohttp grants it twice: to end, and to end once cancelled
-
-_running_began = threading.Event()  # whether a worker that is run has come to serving
 
 
 class RunningWorker:
@@ -86,7 +80,7 @@ def start_server(backend: Backend, routes: Iterable[web.AbstractRouteDef], **kwa
         settings = replace(WorkerSettings.from_env(env), **given)
         status = _run(_serve_until_signal(backend, list(routes), settings))
     except Exception as error:  # noqa: BLE001 - whatever it is, log and engine are told
-        _tell_of_failed_start(env, error)
+        tell_of_failed_start(env, error)
         raise SystemExit(1) from None
     if status:
         raise SystemExit(status)
@@ -130,7 +124,7 @@ async def running_worker(
 
     Port 0 takes any free one; ``RunningWorker.url`` and ``.port`` say which.
     """
-    _running_began.set()
+    serving_began.set()
     async with contextlib.AsyncExitStack() as opened:
         worker, fast_lane = await _open(opened, backend, list(routes), settings)
         worker.runtime.start()
@@ -153,16 +147,22 @@ async def _open(
     worker = RunningWorker(backend, settings, session, log_since_s=await asyncio.to_thread(machine_start_s))
     runtime = worker.runtime
     opened.push_async_callback(runtime.stop)
-    app = make_app([*routes, *runtime.page_routes()], max_body_bytes=settings.max_body_bytes, starters=starters)
+    app = _app([*routes, *runtime.page_routes()], runtime, starters)
     await _serve_callbacks(opened, runtime)
     runner = await _runner(opened, app)
-    fast_lane = FastLane(runtime.fast_routes(routes), runtime.proxy, _factory(runner, starters))
+    fast_lane = FastLane(runtime.fast_routes(routes), runtime.proxy, runtime.refusals, _factory(runner, starters))
     opened.push_async_callback(fast_lane.close)
     server = await asyncio.get_running_loop().create_server(fast_lane.connection, sock=sock, ssl=tls)
     opened.callback(server.close)
     for watch in (starters.close_forever(), fast_lane.close_idle_forever()):
         opened.callback(asyncio.create_task(watch).cancel)
     return worker, fast_lane
+
+
+def _app(routes: Iterable[web.AbstractRouteDef], runtime: Runtime, starters: SlowStarters) -> web.Application:
+    return make_app(
+        routes, max_body_bytes=runtime.settings.max_body_bytes, starters=starters, refusals=runtime.refusals
+    )
 
 
 async def _runner(opened: contextlib.AsyncExitStack, app: web.Application) -> web.AppRunner:
@@ -182,13 +182,18 @@ async def _serve_callbacks(opened: contextlib.AsyncExitStack, runtime: Runtime) 
     """The plain HTTP port on loopback; a worker can do without it."""
     settings = runtime.settings
     port = settings.port + 1 if settings.http_port is None else settings.http_port
+    if port > LAST_PORT:
+        log.warning(
+            "no plain HTTP port for callbacks: none comes after WORKER_PORT; set WORKER_HTTP_PORT to a free one"
+        )
+        return
     try:
         sock = listen("127.0.0.1", port, "WORKER_HTTP_PORT")
     except ConfigurationError as error:
         log.warning("no plain HTTP port for callbacks: %s", error)
         return
     opened.callback(sock.close)
-    app = make_app(runtime.callback_routes(), max_body_bytes=settings.max_body_bytes, starters=SlowStarters())
+    app = _app(runtime.callback_routes(), runtime, SlowStarters())
     await web.SockSite(await _runner(opened, app), sock).start()
 
 
@@ -215,7 +220,7 @@ def run_target(target: str, env: Mapping[str, str] | None = None) -> int:
     """
     env = environment() if env is None else env
     logs.set_up(LogSettings.from_env(env))
-    _running_began.clear()
+    serving_began.clear()
     try:
         _run_as_main(target)
         _require_that_it_served(target)
@@ -224,17 +229,9 @@ def run_target(target: str, env: Mapping[str, str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - whatever it is, log and engine are told
-        _tell_of_failed_start(env, error)
+        tell_of_failed_start(env, error)
         return 1
     return 0
-
-
-def _tell_of_failed_start(env: Mapping[str, str], error: Exception) -> None:
-    """To the log, where only what is no mistake of the author's needs a trace, and to the engine."""
-    told = isinstance(error, PyWorkerError)
-    reason = str(error) if told else f"{type(error).__name__}: {error}"
-    log.critical("the worker cannot start: %s", reason, exc_info=None if told else error)
-    tell_engine_of_failed_start(env, reason)
 
 
 def _run_as_main(target: str) -> None:
@@ -256,7 +253,7 @@ def _run_as_main(target: str) -> None:
 
 
 def _require_that_it_served(target: str) -> None:
-    if not _running_began.is_set():
+    if not serving_began.is_set():
         raise ConfigurationError(
             f'{target} ended without calling start_server; is the `if __name__ == "__main__"` block missing?'
         )
@@ -278,36 +275,3 @@ def _run_file(file: Path) -> None:
         runpy.run_module(".".join(names), run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(str(file), run_name="__main__")
-
-
-def tell_engine_of_failed_start(env: Mapping[str, str], reason: str) -> None:
-    """One report with ``error_msg``, as good as the environment allows; what fails here is only logged."""
-    addrs = [part.strip().rstrip("/") for part in env.get("REPORT_ADDR", "").split(",") if part.strip()]
-    worker_id = env.get("CONTAINER_ID", "")
-    if not addrs or not worker_id.isdigit():
-        return
-    report = {
-        "id": int(worker_id),
-        "mtoken": env.get("MASTER_TOKEN", ""),
-        "version": f"pyworker-{__version__}",
-        "error_msg": reason[:2000],
-        "url": _url_or_nothing(env),
-    }
-    for addr in addrs:
-        if not addr.startswith(("http://", "https://")):
-            continue
-        request = urllib.request.Request(  # noqa: S310 - checked in the line above
-            addr + "/worker_status/", json.dumps(report).encode(), {"Content-Type": "application/json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=FAILED_START_TIMEOUT_S):  # noqa: S310
-                return
-        except (urllib.error.URLError, OSError) as error:
-            log.warning("the engine at %s could not be told: %s", addr, error)
-
-
-def _url_or_nothing(env: Mapping[str, str]) -> str:
-    try:
-        return WorkerSettings.from_env(env).url
-    except ConfigurationError:
-        return ""

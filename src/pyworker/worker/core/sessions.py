@@ -88,7 +88,9 @@ class Sessions:
         if not MIN_LIFETIME_S <= spec.lifetime <= self._max_lifetime_s:  # an int may be larger than any float
             problems["lifetime"] = f"must be {MIN_LIFETIME_S:g} to {self._max_lifetime_s:g} seconds"
         if spec.on_close_route is not None and spec.on_close_route not in close_routes:
-            problems["on_close_route"] = "must be the path of one of this worker's own routes"
+            problems["on_close_route"] = (
+                "must be the path of one of this worker's own routes, or one of its Backend's close_routes"
+            )
         if problems:
             raise JsonDataException({"payload": problems})
 
@@ -134,4 +136,4 @@ class Sessions:
 
     def _same_auth(self, session: Session, auth_data: AuthData) -> None:
         if not hmac.compare_digest(dump(session.auth_data), dump(auth_data)):
-            raise AuthenticationFailed()
+            raise AuthenticationFailed("it is not the auth_data that its session was opened with")

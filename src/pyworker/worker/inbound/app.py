@@ -14,7 +14,7 @@ from pyworker.api import EndpointHandler
 from pyworker.errors import ConfigurationError, PyWorkerError
 from pyworker.handlers import PassThroughHandler
 from pyworker.net import FIRST_REQUEST_S, KEEP_ALIVE_S, LINGER_S
-from pyworker.worker.inbound.answers import json_response, log_refusal
+from pyworker.worker.inbound.answers import RefusalLog, json_response
 
 __all__ = ["ServerProtocol", "SlowStarters", "make_app"]
 
@@ -73,9 +73,11 @@ class SlowStarters:
                     protocol.force_close()
 
 
-def make_app(routes: Iterable[web.AbstractRouteDef], *, max_body_bytes: int, starters: SlowStarters) -> web.Application:
+def make_app(
+    routes: Iterable[web.AbstractRouteDef], *, max_body_bytes: int, starters: SlowStarters, refusals: RefusalLog
+) -> web.Application:
     """An application whose every error is JSON with a reason. Raises ConfigurationError for routes that clash."""
-    app = web.Application(client_max_size=max_body_bytes, middlewares=[_answer_errors(starters)])
+    app = web.Application(client_max_size=max_body_bytes, middlewares=[_answer_errors(starters, refusals)])
     for route in routes:
         _check(route)
         try:
@@ -100,27 +102,27 @@ def _check(route: web.AbstractRouteDef) -> None:
         raise ConfigurationError(f"the route {route.path} has {route.handler!r}, which is no function")
 
 
-def _answer_errors(starters: SlowStarters) -> Middleware:
+def _answer_errors(starters: SlowStarters, refusals: RefusalLog) -> Middleware:
     @web.middleware
     async def answer_errors(request: web.Request, handler: Answerer) -> web.StreamResponse:
         starters.has_asked(request.protocol)
         try:
             return await handler(request)
         except PyWorkerError as error:
+            refusals.add(request.method, request.rel_url.raw_path, error)
             return _answer(request, error)
         except web.HTTPException as error:
             return _as_json(error)
         except ConnectionError:
             raise  # the client has gone: nobody to answer
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%s %s failed", request.method, request.rel_url.raw_path)
             return json_response({"error": "the worker failed on this request; its log has the trace"}, 500)
 
     return answer_errors
 
 
 def _answer(request: web.Request, error: PyWorkerError) -> web.Response:
-    log_refusal(request.method, request.path, error)
     response = json_response(error.body(), error.status, error.headers())
     if not request.content.is_eof():  # the rest of a body that nobody reads
         response.force_close()

@@ -43,7 +43,16 @@ class Entrance:
     engine: EngineLink
 
     async def let_in(self, request: Incoming, route: Route) -> Admission:
-        """Read the request and check who sent it: by its header before its body is read, else by the envelope."""
+        """Read the request and check who sent it: by its header before its body is read, else by the envelope.
+
+        Where it leads is settled here: a bad path is its client's fault, and must be in no book.
+        """
+        target = route.target(request)
+        admission = await self._authenticated(request, route)
+        admission.call.target = target
+        return admission
+
+    async def _authenticated(self, request: Incoming, route: Route) -> Admission:
         header = request.header("X-Auth-Data")
         if header is not None:
             return await self._let_in_plain(request, route, *parse_auth_header(header))

@@ -33,7 +33,7 @@ import httptools
 from pyworker.errors import BadFraming, NotReady, PyWorkerError
 from pyworker.net import FIRST_REQUEST_S, KEEP_ALIVE_S, LINGER_S
 from pyworker.wire import dump
-from pyworker.worker.inbound.answers import log_refusal
+from pyworker.worker.inbound.answers import RefusalLog
 from pyworker.worker.inbound.fast_request import FastIncoming
 from pyworker.worker.proxy import Proxy
 from pyworker.worker.routes import Route
@@ -66,9 +66,12 @@ _IDLE, _HEAD, _BODY, _ANSWERING, _LINGERING, _HANDED_OVER, _LOST = _State  # loo
 class FastLane:
     """Makes a protocol for each connection; ``fallback`` makes aiohttp's."""
 
-    def __init__(self, routes: FastRoutes, proxy: Proxy, fallback: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self, routes: FastRoutes, proxy: Proxy, refusals: RefusalLog, fallback: Callable[[], asyncio.Protocol]
+    ) -> None:
         self.routes = routes
         self.proxy = proxy
+        self.refusals = refusals
         self.fallback = fallback
         self.draining = False
         self.connections: set[ClientConnection] = set()
@@ -277,7 +280,7 @@ class ClientConnection(asyncio.Protocol):
         try:
             await self._lane.proxy.handle(incoming, route)
         except PyWorkerError as error:
-            log_refusal(incoming.method, incoming.path, error)
+            self._lane.refusals.add(incoming.method, incoming.path, error)
             incoming.answer_error(error)
         except ConnectionError:
             self.close()

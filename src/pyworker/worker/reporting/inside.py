@@ -12,7 +12,7 @@ from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
 from pyworker import metrics
-from pyworker.errors import AuthenticationFailed
+from pyworker.errors import MtokenMissing
 from pyworker.worker.books import Books
 from pyworker.worker.core.gate import Gate
 from pyworker.worker.core.ledger import Outcome, Stage
@@ -57,7 +57,7 @@ class Inside:
     def _for_insiders(self, page: Page) -> Page:
         async def guarded(request: web.Request) -> web.StreamResponse:
             if not (_from_this_machine(request) or self._has_mtoken(request)):
-                raise AuthenticationFailed(f"{request.path} without the mtoken")
+                raise MtokenMissing("no mtoken, or a wrong one")
             return await page(request)
 
         return guarded
@@ -79,7 +79,7 @@ class Inside:
             "ready": readiness.is_ready,
             "state": readiness.state.value,
             "for_s": round(time.monotonic() - readiness.since_s, 3),
-            "waiting_for": readiness.waiting_for,
+            "waiting_for": self._left() if readiness.state is State.DRAINING else readiness.waiting_for,
             "error": readiness.error,
             "benchmark": benchmarking,
             "authentication": self.gate.mode.value,
@@ -89,6 +89,12 @@ class Inside:
             "model_log_last_lines": list(self.warm_up.tail.last)[-20:] if self.warm_up.tail else [],
         }
         return json_response(page, 200 if readiness.is_ready else 503)
+
+    def _left(self) -> str:
+        """What a worker that drains waits for."""
+        counts = {"request": self.books.ledger.in_flight_count, "session": len(self.sessions)}
+        told = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
+        return f"{' and '.join(told)} to finish" if told else ""
 
     async def logs(self, _request: web.Request) -> web.StreamResponse:
         """The model's last log lines, as text."""
