@@ -1,8 +1,9 @@
-"""`make demo`: a model, an engine and a worker on this machine, two questions, and what to try next.
+"""`make demo`: what `pyworker up workers/hello_world` does, with two questions, more load than one worker can bear, and
+what to try next.
 
 Ports are free ones; logs and state lie in a temporary folder; so a second demo beside the first is fine. On a terminal
-it stays up until Ctrl-C, elsewhere it ends with status 0 once both questions are answered. When a part fails it says
-which, shows the end of its log, keeps the folder, and ends with status 1. Nothing is left running either way.
+it stays up until Ctrl-C, elsewhere it ends with status 0 once all was shown. When a part fails it says which, shows the
+end of its log, keeps the folder, and ends with status 1. Nothing is left running either way.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from workers.hello_world.demo.part import PartFailed
+from workers.hello_world.demo.engine import PartFailed
 from workers.hello_world.demo.screen import Screen
 from workers.hello_world.demo.script import Script
 
@@ -44,16 +45,18 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _run(script: Script, screen: Screen, folder: Path) -> int:
     """Play it to its end, to a failure or to a signal, and end what it started. Returns the exit status."""
+    loop = asyncio.get_running_loop()
     playing = asyncio.ensure_future(script.play())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
+        loop.add_signal_handler(number, playing.cancel)
+    screen.when_gone = lambda: loop.call_soon_threadsafe(playing.cancel)
     try:
         await playing
     except asyncio.CancelledError:
-        screen.line("\nEnding worker, engine and model server.")
+        screen.line("\nEnding the workers and the engine.")
         return 0 if script.answered else INTERRUPTED
     except PartFailed as error:
-        screen.failure(str(error), error.part.last_lines(), folder)
+        screen.failure(error, folder)
         return FAILED
     finally:
         await script.stop()

@@ -1,32 +1,31 @@
-"""What happens in the demo, in order: model, engine, worker, two questions."""
+"""What happens in the demo, in order: an engine, its first worker, two questions, more load, commands to try."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
-from collections.abc import Awaitable
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import aiohttp
-
-from pyworker.client import Answer, Client
-from pyworker.client.management import issue_token
+from pyworker.client import Client
 from pyworker.errors import PyWorkerError
-from pyworker.settings import VARIABLES
-from pyworker.wire import TokenRequest
-from workers.hello_world.demo.part import Part, PartFailed
+from pyworker.wire import WorkerInfo
+from workers.hello_world.demo.burst import ask_at_once, requests_for
+from workers.hello_world.demo.deployment import with_model
+from workers.hello_world.demo.engine import EngineProcess, PartFailed
+from workers.hello_world.demo.questions import ask
 from workers.hello_world.demo.screen import Screen, Step
+from workers.hello_world.demo.view import View
 
 __all__ = ["Script"]
 
 ENDPOINT: Final = "hello"
-QUESTION: Final = "Explain in one sentence what a web server does."
-STREAMED_QUESTION: Final = "What is a lighthouse?"
-START_S: Final = 60.0
 READY_S: Final = 300.0
 LOOK_AGAIN_S: Final = 0.1
+SLOW_S: Final = 15.0  # a machine whose first worker takes longer would take too long to start a second one under load
+SECOND_S: Final = 20.0  # for the second worker
 
 
 class Script:
@@ -37,140 +36,119 @@ class Script:
         self._screen = screen
         self._folder = folder
         self._api_key = secrets.token_urlsafe(16)
-        weights = ["--model", str(model)] if model else []
-        engine = ["engine", "--port", "0", "--endpoint", ENDPOINT, "--json"]
-        self._model = Part("model server", ["workers.hello_world.model_server", "--port", "0", *weights], folder)
-        self._engine = Part("engine", ["pyworker.cli", *engine], folder)
-        self._worker = Part("worker", ["workers.hello_world.demo.worker"], folder)
+        self._engine = EngineProcess(with_model(model, folder), folder, self._api_key)
+        self._start_s = 0.0  # what the first worker took
+        self._shows_log = False
 
     async def play(self) -> None:
-        """Start all, ask both questions; on a terminal, wait to be cancelled. Raises PartFailed."""
+        """Show all; on a terminal, stay until cancelled. Raises PartFailed."""
         self._screen.title(self._folder)
-        model_url = await self._start_model()
-        engine_url = await self._start_engine()
-        worker_url = await self._start_worker(model_url, engine_url)
-        async with Client(engine_url, self._api_key) as client:
-            await self._while_all_run(self._ask(client))
-        self.answered = True
-        self._screen.show_next(engine_url, worker_url, self._api_key, ENDPOINT)
-        if self._screen.is_terminal:
-            await self._while_all_run(asyncio.Event().wait())
+        with self._screen.step("engine", "making its keys") as step:
+            step.url = await self._engine.start()
+        async with View(step.url, self._api_key) as view, Client(step.url, self._api_key) as client:
+            log = asyncio.ensure_future(self._follow(view))
+            try:
+                await self._engine.meanwhile(self._show(view, client, step.url))
+            finally:
+                log.cancel()
+                await asyncio.gather(log, return_exceptions=True)
 
     async def stop(self) -> None:
-        """End what runs, the last one first."""
-        for part in (self._worker, self._engine, self._model):
-            await part.stop()
+        """End what runs."""
+        await self._engine.stop()
 
-    # --- the parts ---
-
-    async def _start_model(self) -> str:
-        with self._screen.step("model server", "loading a language model into llama.cpp") as step:
-            await self._model.start()
-            step.url = await self._model.says(r'infer server has started.*?(http://[^\s"]+)', within_s=START_S)
-        return step.url
-
-    async def _start_engine(self) -> str:
-        with self._screen.step("engine", "making its keys") as step:
-            await self._engine.start({"PYWORKER_API_KEY": self._api_key})
-            announced = await self._engine.says(r'("url": ?"[^"]+")', within_s=START_S)
-            step.url = json.loads(f"{{{announced}}}")["url"]
-        return step.url
-
-    async def _start_worker(self, model_url: str, engine_url: str) -> str:
-        """With a token from the engine, and its place in the environment."""
-        with self._screen.step("worker", "getting a token from the engine") as step:
-            token = await self._token(engine_url)
-            unset = {variable.name: "" for variable in VARIABLES}  # what this shell may have set is not for the demo
-            place = {
-                "WORKER_HOST": "127.0.0.1",
-                "WORKER_PORT": "0",
-                "VAST_TCP_PORT_0": "0",
-                "PUBLIC_IPADDR": "127.0.0.1",
-                "CONTAINER_ID": "1",
-                "REPORT_ADDR": engine_url,
-                "MODEL_SERVER_URL": model_url,
-                "MODEL_LOG": str(self._model.log_path),
-                "PYWORKER_STATE_DIR": str(self._folder),
-            }
-            await self._worker.start(unset | place | token)
-            step.url = await self._worker.says(r"serving at (http://\S+)", within_s=START_S)
-            await self._until_ready(step)
-        return step.url
-
-    async def _token(self, engine_url: str) -> dict[str, str]:
+    async def _show(self, view: View, client: Client, engine_url: str) -> None:
+        worker = await self._first_worker(view)
         try:
-            answer = await asyncio.to_thread(issue_token, engine_url, self._api_key, TokenRequest(ENDPOINT))
+            await ask(client, ENDPOINT, self._screen)
+            self.answered = True
+            await self._burst(view, client, worker)
         except PyWorkerError as error:
-            raise PartFailed(self._engine, f"gave no token: {error}") from None
-        return {
-            "MASTER_TOKEN": answer.mtoken,
-            "PYWORKER_TICKET_KEY": answer.ticket_key or "",
-            "PYWORKER_TICKET_KEY_ID": answer.ticket_key_id or "",
-        }
+            raise PartFailed(f"worker {worker.id} did not answer: {error}", self._logs(worker.id)) from None
+        self._screen.show_next(engine_url, worker.url, self._api_key, ENDPOINT)
+        if self._screen.is_terminal:
+            self._shows_log = True
+            await asyncio.Event().wait()
 
-    async def _until_ready(self, step: Step) -> None:
-        """Show what the worker says it waits for, until it waits for nothing."""
-        waits_for = ""
-        try:
-            async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
-                while not (page := await self._while_all_run(_ready_page(session, step.url)))["ready"]:
-                    waits_for = page["benchmark"] or page["waiting_for"] or page["error"] or page["state"]
-                    step.waits_for(waits_for)
-                    await asyncio.sleep(LOOK_AGAIN_S)
-        except TimeoutError:
-            raise PartFailed(self._worker, f"was not ready within {READY_S:g} s: {waits_for}") from None
+    async def _follow(self, view: View) -> None:
+        """Show the endpoint's log while it is asked for."""
+        async for line in view.log():
+            if self._shows_log:
+                self._screen.log(line)
 
-    async def _while_all_run(self, doing: Awaitable[Any]) -> Any:
-        """Its result, unless a part ends first. Raises PartFailed."""
-        task = asyncio.ensure_future(doing)
-        ends = [asyncio.ensure_future(part.ends()) for part in (self._model, self._engine, self._worker)]
+    # --- the first worker ---
+
+    async def _first_worker(self, view: View) -> WorkerInfo:
+        """Show what it waits for, until it waits for nothing. Raises PartFailed."""
+        began_s = time.monotonic()
+        with self._screen.step("worker 1", "being made by the engine") as step:
+            try:
+                worker = await asyncio.wait_for(self._until_ready(view, step), READY_S)
+            except TimeoutError:
+                raise PartFailed(f"{step.name} was not ready within {READY_S:g} s", self._logs(1)) from None
+            step.url = worker.url
+            step.note = f": {worker.measured_perf:.0f} prompt tokens/s"
+        self._start_s = time.monotonic() - began_s
+        return worker
+
+    async def _until_ready(self, view: View, step: Step) -> WorkerInfo:
+        while True:
+            worker = await self._look(view, step)
+            if worker is not None:
+                return worker
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def _look(self, view: View, step: Step) -> WorkerInfo | None:
+        """The first worker once it is ready. Raises PartFailed when it has failed."""
+        workers = (await view.endpoint()).workers
+        if not workers:
+            return None
+        worker = workers[0]
+        step.name = f"worker {worker.id}"
+        if worker.status in {"ERROR", "FAILED"}:
+            why = worker.error_msg.partition("; its last lines")[0]  # they are shown below
+            raise PartFailed(f"{step.name} has failed: {why}", self._logs(worker.id))
+        page = await view.ready_page(worker.url) if worker.url else {}
+        if page and not page["ready"]:
+            waits_for = page["benchmark"] or page["waiting_for"] or page["error"] or page["state"]
+            step.waits_for(waits_for.replace(f"{self._folder}/", ""))
+        return worker if worker.status == "IDLE" else None
+
+    def _logs(self, worker_id: int) -> list[Path]:
+        return self._engine.worker_logs(worker_id) or [self._engine.log]
+
+    # --- more than it can bear ---
+
+    async def _burst(self, view: View, client: Client, worker: WorkerInfo) -> None:
+        """Show how a second worker comes, and why; unless this machine is too slow for that."""
+        if self._start_s > SLOW_S:
+            self._screen.burst_left_out(self._start_s)
+            return
+        target_s = (await view.endpoint()).endpoint.target_queue_time
+        count = requests_for(worker.measured_perf, target_s)
+        self._screen.burst_begins(count, target_s)
+        self._shows_log = True
+        asking = asyncio.ensure_future(ask_at_once(client, ENDPOINT, count))
         try:
-            await asyncio.wait([task, *ends], return_when=asyncio.FIRST_COMPLETED)
-            for ended in (*ends, task):
-                if ended.done():
-                    return ended.result()
+            is_there = await self._second_worker(view)
+            await asking
+            self._shows_log = False
+            if is_there:
+                self._screen.burst_again()
+                self._screen.burst_ends(await self._by_worker(view, await ask_at_once(client, ENDPOINT, count)))
         finally:
-            for pending in (task, *ends):
-                pending.cancel()
-            await asyncio.gather(task, *ends, return_exceptions=True)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
-    # --- the questions ---
+    async def _second_worker(self, view: View) -> bool:
+        """Whether a second worker became ready in time."""
+        until_s = time.monotonic() + SECOND_S
+        while time.monotonic() < until_s:
+            if sum(worker.status == "IDLE" for worker in (await view.endpoint()).workers) > 1:
+                return True
+            await asyncio.sleep(LOOK_AGAIN_S)
+        return False
 
-    async def _ask(self, client: Client) -> None:
-        try:
-            await self._ask_for_json(client)
-            await self._ask_for_stream(client)
-        except PyWorkerError as error:
-            raise PartFailed(self._worker, f"did not answer: {error}") from None
-
-    async def _ask_for_json(self, client: Client) -> None:
-        self._screen.question("/generate", QUESTION)
-        payload = {"prompt": QUESTION, "max_response_tokens": 60}
-        async with client.call(ENDPOINT, "/generate", payload) as answer:
-            self._require_ok(answer, body := await answer.read())
-        message = json.loads(body)
-        self._screen.token(message["response"])
-        self._screen.end_of_answer(message)
-
-    async def _ask_for_stream(self, client: Client) -> None:
-        self._screen.question("/generate_stream", STREAMED_QUESTION)
-        payload = {"prompt": STREAMED_QUESTION, "max_response_tokens": 80}
-        async with client.call(ENDPOINT, "/generate_stream", payload) as answer:
-            if not answer.ok:
-                self._require_ok(answer, await answer.read())
-            numbers: dict[str, Any] = {}
-            async for line in answer.lines():
-                numbers = json.loads(line.removeprefix(b"data: "))
-                self._screen.token(numbers.get("token", ""))
-        self._screen.end_of_answer(numbers)
-
-    def _require_ok(self, answer: Answer, body: bytes) -> None:
-        if not answer.ok:
-            why = body[:500].decode(errors="replace")
-            raise PartFailed(self._worker, f"answered with status {answer.status}: {why}")
-
-
-async def _ready_page(session: aiohttp.ClientSession, worker_url: str) -> dict[str, Any]:
-    async with session.get(f"{worker_url}/pyworker/ready") as response:
-        page: dict[str, Any] = await response.json()
-        return page
+    async def _by_worker(self, view: View, answered: Mapping[str, int]) -> dict[int, int]:
+        ids = {worker.url: worker.id for worker in (await view.endpoint()).workers}
+        return {ids.get(url, 0): count for url, count in sorted(answered.items())}
