@@ -69,6 +69,7 @@ class SimulatedEngine:
         self.decided: Callable[[View, Decision], None] = lambda _view, _decision: None
         self.longest_wait_s = 0.0  # expected when a request was given to a worker, that request included
         self._timeline, self._network, self._random, self._tempo = timeline, network, random, tempo
+        self._given: set[tuple[str, int]] = set()  # a ticket is given again to whoever asks again
         self._held: dict[int, Callable[[RouteAnswer], None]] = {}
         behaviours = {number: behaviour for number, (_, behaviour) in enumerate(groups, 1)}
         for number, (group, _) in enumerate(groups, 1):
@@ -91,10 +92,7 @@ class SimulatedEngine:
 
     def _answer(self, answer: RouteAnswer | WaitingAnswer, answered: Callable[[RouteAnswer], None]) -> None:
         if isinstance(answer, RouteAnswer):
-            machine = self.machines.at(answer.url)
-            worker = self.registry.worker_by_number(machine.number) if machine else None
-            if worker is not None and worker.capacity_per_s > 0:
-                self.longest_wait_s = max(self.longest_wait_s, worker.load / worker.capacity_per_s)
+            self._note_wait(answer)
             self._network.call(lambda: answered(answer))
         else:
             self._held[answer.request_idx] = answered
@@ -106,6 +104,14 @@ class SimulatedEngine:
             answer = self.dispatcher.poll(request_idx, self._moment())
             if answered is not None and answer is not None:
                 self._answer(answer, answered)
+
+    def _note_wait(self, answer: RouteAnswer) -> None:
+        machine = self.machines.at(answer.url)
+        worker = self.registry.worker_by_number(machine.number) if machine else None
+        given = (answer.url, answer.reqnum)
+        if worker is not None and worker.capacity_per_s > 0 and given not in self._given:
+            self.longest_wait_s = max(self.longest_wait_s, worker.load / worker.capacity_per_s)
+        self._given.add(given)
 
     # --- told by workers ---
 

@@ -94,12 +94,11 @@ class Machines:
 
     def _launch(self, worker: Worker) -> None:
         worker.begin_anew()
-        machine = self.by_number[worker.number]
-        machine.version = worker.version
-        machine.start()
+        self.by_number[worker.number].start()
 
     def _update(self, worker: Worker, action: Update) -> None:
         worker.version, worker.failures, worker.was_ready = action.version, 0, False
+        self.by_number[worker.number].version = action.version
         self._lead(worker, Life.UPDATE_STARTING if action.start else Life.STOPPED)
         if action.start:
             self._launch(worker)

@@ -69,7 +69,7 @@ def update(plan: Plan, demand: Demand, tempo: Tempo) -> None:
     for group in plan.fleet.startable():
         old = plan.free(worker for worker in outdated(group) if worker.phase in _KEPT)
         if old and group.is_proven:
-            _roll(plan, group, old, demand)
+            _roll(plan, group, old, demand, tempo)
         elif not group.is_proven and outdated(group):
             _try_out(plan, group, old, demand, tempo)
 
@@ -89,10 +89,10 @@ def _try_out(plan: Plan, group: Group, old: Sequence[WorkerView], demand: Demand
             plan.start(worker, words)
         if worker.phase in {Phase.COLD, Phase.FAILED}:
             return
-    _send_canary(plan, group, old, demand, words)
+    _send_canary(plan, group, old, demand, tempo, words)
 
 
-def _send_canary(plan: Plan, group: Group, old: Sequence[WorkerView], demand: Demand, words: str) -> None:
+def _send_canary(plan: Plan, group: Group, old: Sequence[WorkerView], demand: Demand, tempo: Tempo, words: str) -> None:
     by_phase = {phase: _least_busy(worker for worker in old if worker.phase is phase) for phase in _KEPT}
     if by_phase[Phase.COLD]:
         plan.update(by_phase[Phase.COLD][0], start=True, reason=f"{words}: a cold one")
@@ -101,20 +101,21 @@ def _send_canary(plan: Plan, group: Group, old: Sequence[WorkerView], demand: De
     elif by_phase[Phase.FAILED]:
         plan.update(by_phase[Phase.FAILED][0], start=True, reason=f"{words}: one that failed")
     elif by_phase[Phase.ACTIVE]:
-        _drain(plan, group, by_phase[Phase.ACTIVE], demand, most=1, words=words)
+        _drain(plan, group, by_phase[Phase.ACTIVE], demand, tempo, most=1, words=words)
 
 
 # --- the others ---
 
 
-def _roll(plan: Plan, group: Group, old: Sequence[WorkerView], demand: Demand) -> None:
+def _roll(plan: Plan, group: Group, old: Sequence[WorkerView], demand: Demand, tempo: Tempo) -> None:
     words = f"to version {group.target_version}"
     if group.memory.bad_version == group.view.version:
         words = f"back {words} ({group.memory.bad_reason})"
-    running = len(group.of(Phase.ACTIVE, Phase.STARTING))
-    most = max(1, running // _AT_ONCE) - sum(
-        worker.phase is Phase.STARTING and worker.version == group.target_version for worker in group.workers
+    running = group.of(Phase.ACTIVE, Phase.STARTING)
+    on_the_way = sum(
+        worker.version == group.target_version and not _is_settled(worker, plan, tempo) for worker in running
     )
+    most = max(1, len(running) // _AT_ONCE) - on_the_way
     active: list[WorkerView] = []
     for worker in old:
         if worker.phase is Phase.ACTIVE:
@@ -125,20 +126,35 @@ def _roll(plan: Plan, group: Group, old: Sequence[WorkerView], demand: Demand) -
         elif worker.phase in {Phase.COLD, Phase.FAILED}:
             plan.update(worker, start=False, reason=f"{words}: it does not run")
     if active and most > 0:
-        _drain(plan, group, _least_busy(active), demand, most=most, words=words)
+        _drain(plan, group, _least_busy(active), demand, tempo, most=most, words=words)
 
 
-def _drain(plan: Plan, group: Group, active: Sequence[WorkerView], demand: Demand, *, most: int, words: str) -> None:
+def _is_settled(worker: WorkerView, plan: Plan, tempo: Tempo) -> bool:
+    """Whether it is ready, and not only for a moment: a report of its life before the update may have come late."""
+    return worker.phase is Phase.ACTIVE and plan.fleet.view.now_s - worker.since_s >= tempo.canary_s
+
+
+def _drain(
+    plan: Plan,
+    group: Group,
+    active: Sequence[WorkerView],
+    demand: Demand,
+    tempo: Tempo,
+    *,
+    most: int,
+    words: str,
+) -> None:
     """Update active workers that the load does not need; when it needs each, see that one is ready in its place."""
     fleet = plan.fleet
-    ready = plan.free(fleet.by_phase[Phase.ACTIVE])
+    ready = [worker for worker in plan.free(fleet.by_phase[Phase.ACTIVE]) if _is_settled(worker, plan, tempo)]
     ready_per_s, count = fleet.sum_per_s(ready), len(ready)
     done = 0
     for worker in active[:most]:
-        left_per_s = ready_per_s - fleet.capacity_per_s(worker)
-        if left_per_s < demand.served_per_s or count <= demand.keep_active:
+        own_per_s, own = (fleet.capacity_per_s(worker), 1) if _is_settled(worker, plan, tempo) else (0.0, 0)
+        left_per_s = ready_per_s - own_per_s
+        if left_per_s < demand.served_per_s or count - own < demand.keep_active:
             break
-        ready_per_s, count, done = left_per_s, count - 1, done + 1
+        ready_per_s, count, done = left_per_s, count - own, done + 1
         plan.update(
             worker, start=True, reason=f"{words}: {per_s(left_per_s)} stay, {per_s(demand.served_per_s)} needed"
         )
