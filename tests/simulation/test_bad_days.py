@@ -14,7 +14,7 @@ from pyworker.simulate.machine import Behaviour
 from pyworker.simulate.network import Faults
 from pyworker.simulate.run import Simulation
 
-SEEDS = range(160)
+SEEDS = range(120)
 QUICK = Tempo(stable_s=60.0, settled_s=30.0, cold_s=90.0, given_up_s=90.0, healthy_s=30.0)
 ROUGH_S, SETTLED_S, CALM_S, MOST_S = 180.0, 300.0, 900.0, 6000.0
 MOST_COST = 60.0
