@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -77,6 +77,8 @@ class Fleet:
         self.groups: Mapping[int, Group] = {
             group.id: Group(group, remembered.get(group.id, GroupMemory(group.id))) for group in view.groups
         }
+        self._startable = {number: group for number, group in self.groups.items() if group.view.can_start}
+        self._capacities_per_s: dict[int, float] = {}
         self.by_phase: Mapping[Phase, list[WorkerView]] = {phase: [] for phase in Phase}
         for worker in view.workers:
             self.by_phase[worker.phase].append(worker)
@@ -92,27 +94,27 @@ class Fleet:
         for group in self.groups.values():
             if not group.is_measured:
                 group.capacity_per_s = others_per_s
+            for worker in group.workers:
+                own_per_s = min(worker.capacity_per_s, group.believed_per_s)
+                self._capacities_per_s[worker.id] = own_per_s or group.capacity_per_s
 
     def group(self, worker: WorkerView) -> Group | None:
         """The group of a worker that may be started and stopped; None where it comes and goes by itself."""
-        group = self.groups.get(worker.group_id)
-        return group if group is not None and group.view.can_start else None
+        return self._startable.get(worker.group_id)
 
     def of(self, *phases: Phase) -> list[WorkerView]:
         """Workers in these phases that may be started and stopped."""
-        return [worker for phase in phases for worker in self.by_phase[phase] if self.group(worker) is not None]
+        return [worker for phase in phases for worker in self.by_phase[phase] if worker.group_id in self._startable]
 
     def capacity_per_s(self, worker: WorkerView) -> float:
         """Of one worker: its own measure, or its group's. 0 while nothing is known."""
-        group = self.groups.get(worker.group_id)
-        if group is None:
-            return worker.capacity_per_s
-        return min(worker.capacity_per_s, group.believed_per_s) or group.capacity_per_s
+        return self._capacities_per_s.get(worker.id, worker.capacity_per_s)
 
     def sum_per_s(self, workers: Iterable[WorkerView]) -> float:
         """Of several together."""
-        return sum(self.capacity_per_s(worker) for worker in workers)
+        known = self._capacities_per_s
+        return sum([known.get(worker.id, worker.capacity_per_s) for worker in workers])
 
-    def startable(self) -> Sequence[Group]:
+    def startable(self) -> Collection[Group]:
         """Groups whose workers are started here."""
-        return [group for group in self.groups.values() if group.view.can_start]
+        return self._startable.values()

@@ -27,12 +27,14 @@ def keep_limits(plan: Plan) -> None:
     for group in plan.fleet.startable():
         most = group.view.max_workers
         if most is not None:
-            _destroy_above(plan, [*group.workers], most, f"max_workers of {group.view.name} is {most}")
+            _destroy_above(plan, group.workers, most, f"max_workers of {group.view.name} is {most}")
     most = view.parameters.max_workers
-    _destroy_above(plan, list(view.workers), most, f"max_workers is {most}")
+    _destroy_above(plan, view.workers, most, f"max_workers is {most}")
 
 
 def _destroy_above(plan: Plan, workers: Sequence[WorkerView], most: int, reason: str) -> None:
+    if len(workers) <= most:
+        return
     staying = plan.free(worker for worker in workers if worker.phase is not Phase.LEAVING)
     ours = [worker for worker in staying if plan.fleet.group(worker) is not None]
     ours.sort(key=lambda worker: (_DISPENSABLE.index(worker.phase), worker.busy, worker.load, worker.since_s))
