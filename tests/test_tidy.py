@@ -58,6 +58,7 @@ MAY_IMPORT = {
     "pyworker.client": set(),
     "pyworker.engine": set(),
     "pyworker.load": {"pyworker.client"},
+    "pyworker.simulate": {"pyworker.engine"},
     "pyworker.testing": {"pyworker.worker"},
     "pyworker.worker": set(),
 }
