@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_parser import HttpRequestParserPy
 
 from pyworker.api import EndpointHandler
 from pyworker.errors import ConfigurationError, PyWorkerError
@@ -29,9 +30,18 @@ class ServerProtocol(web.RequestHandler):
 
     __slots__ = ()
 
-    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, *, any_method: bool) -> None:
         options: dict[str, Any] = {"access_log": None, "auto_decompress": False}
         super().__init__(server, loop=loop, keepalive_timeout=KEEP_ALIVE_S, lingering_time=LINGER_S, **options)
+        if any_method:  # the quick parser has a list of methods, the one in Python takes whatever is a word
+            self._parser = HttpRequestParserPy(
+                self,
+                loop,
+                self._read_bufsize,
+                payload_exception=web.RequestPayloadError,
+                auto_decompress=False,
+                max_msg_queue_size=self._max_msg_queue_size,
+            )
 
     def handle_error(
         self,
