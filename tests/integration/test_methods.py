@@ -16,7 +16,6 @@ from tests.support.raw_server import RawConnection, RawServer
 from tests.support.workers.handlers import Generate, payload
 from tests.support.workers.rig import Rig, a_worker
 
-
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
