@@ -26,9 +26,10 @@ from pyworker.names import refuse_unknown
 from pyworker.net import listen
 from pyworker.settings import LogSettings, WorkerSettings, environment, unknown_variables
 from pyworker.worker.failed_start import serving_began, tell_of_failed_start
-from pyworker.worker.inbound.app import ServerProtocol, SlowStarters, make_app
+from pyworker.worker.inbound.app import SlowStarters, make_app
 from pyworker.worker.inbound.fast_lane import FastLane
 from pyworker.worker.inbound.methods import is_common
+from pyworker.worker.inbound.server_protocol import ServerProtocol
 from pyworker.worker.model.log_tail import machine_start_s
 from pyworker.worker.model.session import make_session
 from pyworker.worker.runtime import Runtime, with_authors_words
