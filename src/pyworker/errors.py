@@ -24,12 +24,14 @@ __all__ = [
     "EngineRefused",
     "EngineUnreachable",
     "HandlerFailed",
+    "HeadTooLarge",
     "InvalidJson",
     "JsonDataException",
     "ModelFailed",
     "ModelUnreachable",
     "MtokenMissing",
     "NoAnswerInTime",
+    "NoHttp",
     "NotFound",
     "NotReady",
     "Overloaded",
@@ -154,6 +156,18 @@ class BadFraming(PyWorkerError):
     """The request's body does not come in the pieces that HTTP wants."""
 
     status = 400
+
+
+class NoHttp(PyWorkerError):
+    """The request is not HTTP/1.1."""
+
+    status = 400
+
+
+class HeadTooLarge(PyWorkerError):
+    """The request's first line is longer than 8 KiB, its headers than 64 KiB, or they are more than 128."""
+
+    status = 431
 
 
 class AuthenticationFailed(PyWorkerError):

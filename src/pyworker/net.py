@@ -9,10 +9,23 @@ from typing import Any
 
 from pyworker.errors import ConfigurationError
 
-__all__ = ["FIRST_REQUEST_S", "KEEP_ALIVE_S", "LINGER_S", "keep_alive", "listen", "reset"]
+__all__ = [
+    "FIRST_REQUEST_S",
+    "KEEP_ALIVE_S",
+    "LINGER_S",
+    "MAX_HEADERS",
+    "MAX_HEAD_BYTES",
+    "MAX_LINE_BYTES",
+    "keep_alive",
+    "listen",
+    "reset",
+]
 
 FIRST_REQUEST_S = 20.0  # for a new connection to send the head of a request
 KEEP_ALIVE_S = 75.0  # between two requests
+MAX_LINE_BYTES = 8 * 1024  # a request's first line
+MAX_HEAD_BYTES = 64 * 1024  # all that comes before its body
+MAX_HEADERS = 128
 LINGER_S = 2.0  # for the rest of a body that nobody reads
 
 IDLE_S = 60

@@ -30,7 +30,7 @@ GIB = 1024**3
 
 @pytest.fixture(autouse=True)
 def _do_not_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyworker.worker.inbound.app.LINGER_S", 0.1)
+    monkeypatch.setattr("pyworker.worker.inbound.server_protocol.LINGER_S", 0.1)
 
 
 async def send_body(rig: Rig, body: bytes, **headers: str) -> tuple[int, Any]:
@@ -395,15 +395,6 @@ async def test_what_is_no_http_is_a_400_in_json_and_reaches_nobody(tmp_path: Pat
         assert status not in {408, 429}
         assert answered["error"]
         assert not rig.model.requests
-
-
-@both_kinds
-async def test_headers_that_are_too_large_are_refused(tmp_path: Path, kind: Kind) -> None:
-    async with a_worker(tmp_path, kind()) as rig, connected(rig.worker.port) as client:
-        await client.send(head(**{"X-Large": "x" * 200_000}))
-        status, answered = await json_answer(client)
-        assert status in {400, 431}
-        assert answered["error"]
 
 
 async def test_what_there_is_no_route_for_is_a_404_in_json(tmp_path: Path) -> None:

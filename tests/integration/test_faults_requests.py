@@ -414,7 +414,7 @@ async def test_five_megabytes_go_through_as_they_are(tmp_path: Path, chunked: bo
         assert ("Transfer-Encoding" in rig.model.requests[0].headers) == chunked
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "PURGE"])
 async def test_any_method_goes_through(tmp_path: Path, method: str) -> None:
     """Fault 20."""
     handler = PassThroughHandler("/queue/{id}", methods=(method,))

@@ -35,6 +35,7 @@ from pyworker.worker.inbound.entrance import Entrance
 from pyworker.worker.inbound.fast_lane import FastRoutes
 from pyworker.worker.inbound.incoming import AiohttpIncoming
 from pyworker.worker.inbound.intake import Intake
+from pyworker.worker.inbound.methods import is_common
 from pyworker.worker.model.health import Health
 from pyworker.worker.model.log_tail import LogTail
 from pyworker.worker.model.upstream import ModelServer
@@ -251,7 +252,7 @@ class Runtime:
             if isinstance(definition, web.RouteDef) and "{" not in definition.path:
                 methods = METHODS if definition.method == "*" else [definition.method]
                 route = by_mount.get(getattr(definition.handler, "__self__", None))
-                for method in methods:
+                for method in filter(is_common, methods):
                     first.setdefault((method.encode(), definition.path.encode()), route)
         return {key: route for key, route in first.items() if isinstance(route, PassThroughRoute)}
 

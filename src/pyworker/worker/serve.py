@@ -26,8 +26,10 @@ from pyworker.names import refuse_unknown
 from pyworker.net import listen
 from pyworker.settings import LogSettings, WorkerSettings, environment, unknown_variables
 from pyworker.worker.failed_start import serving_began, tell_of_failed_start
-from pyworker.worker.inbound.app import ServerProtocol, SlowStarters, make_app
+from pyworker.worker.inbound.app import SlowStarters, make_app
 from pyworker.worker.inbound.fast_lane import FastLane
+from pyworker.worker.inbound.methods import is_common
+from pyworker.worker.inbound.server_protocol import ServerProtocol
 from pyworker.worker.model.log_tail import machine_start_s
 from pyworker.worker.model.session import make_session
 from pyworker.worker.runtime import Runtime, with_authors_words
@@ -150,7 +152,9 @@ async def _open(
     app = _app([*routes, *runtime.page_routes()], runtime, starters)
     await _serve_callbacks(opened, runtime)
     runner = await _runner(opened, app)
-    fast_lane = FastLane(runtime.fast_routes(routes), runtime.proxy, runtime.refusals, _factory(runner, starters))
+    fast_lane = FastLane(
+        runtime.fast_routes(routes), runtime.proxy, runtime.refusals, _factory(runner, starters, routes)
+    )
     opened.push_async_callback(fast_lane.close)
     server = await asyncio.get_running_loop().create_server(fast_lane.connection, sock=sock, ssl=tls)
     opened.callback(server.close)
@@ -172,10 +176,11 @@ async def _runner(opened: contextlib.AsyncExitStack, app: web.Application) -> we
     return runner
 
 
-def _factory(runner: web.AppRunner, starters: SlowStarters) -> Any:
+def _factory(runner: web.AppRunner, starters: SlowStarters, routes: list[web.AbstractRouteDef]) -> Any:
     server, loop = runner.server, asyncio.get_running_loop()
     assert server is not None
-    return lambda: starters.watched(ServerProtocol(server, loop))
+    any_method = not all(is_common(route.method) for route in routes if isinstance(route, web.RouteDef))
+    return lambda: starters.watched(ServerProtocol(server, loop, any_method=any_method))
 
 
 async def _serve_callbacks(opened: contextlib.AsyncExitStack, runtime: Runtime) -> None:

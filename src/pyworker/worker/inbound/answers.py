@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http
 import logging
 
 from aiohttp import web
@@ -11,7 +12,7 @@ from pyworker.errors import AuthenticationFailed, PyWorkerError
 from pyworker.wire import dump
 from pyworker.worker.core.refusals import Refusals
 
-__all__ = ["RefusalLog", "json_response"]
+__all__ = ["RefusalLog", "json_response", "raw_refusal"]
 
 log = logging.getLogger("pyworker.answers")
 
@@ -21,6 +22,13 @@ EVERY_S = 1.0
 def json_response(message: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A JSON answer."""
     return web.Response(body=dump(message), status=status, headers=headers, content_type="application/json")
+
+
+def raw_refusal(error: PyWorkerError) -> bytes:
+    """The bytes of an answer where nobody has made a request of what came; the connection ends after it."""
+    status, body = error.status, dump(error.body())
+    head = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
 class RefusalLog:

@@ -6,45 +6,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 
 from aiohttp import web
 
 from pyworker.api import EndpointHandler
-from pyworker.errors import ConfigurationError, PyWorkerError
+from pyworker.errors import ConfigurationError, HeadTooLarge, PyWorkerError
 from pyworker.handlers import PassThroughHandler
-from pyworker.net import FIRST_REQUEST_S, KEEP_ALIVE_S, LINGER_S
+from pyworker.net import FIRST_REQUEST_S, MAX_HEAD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
 from pyworker.worker.inbound.answers import RefusalLog, json_response
 
-__all__ = ["ServerProtocol", "SlowStarters", "make_app"]
+__all__ = ["SlowStarters", "make_app"]
 
 log = logging.getLogger("pyworker.app")
 
 Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[..., Awaitable[web.StreamResponse]]
-
-
-class ServerProtocol(web.RequestHandler):
-    """aiohttp's, but what is no HTTP is told so in JSON too, and none of it gets into the log."""
-
-    __slots__ = ()
-
-    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
-        options: dict[str, Any] = {"access_log": None, "auto_decompress": False}
-        super().__init__(server, loop=loop, keepalive_timeout=KEEP_ALIVE_S, lingering_time=LINGER_S, **options)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002 - aiohttp's signature
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002
-    ) -> web.StreamResponse:
-        """Answer what aiohttp could not read."""
-        log.debug("a request that is no HTTP: %s", type(exc).__name__)
-        response = json_response({"error": f"the request is not HTTP: {type(exc).__name__}"}, status)
-        response.force_close()
-        return response
 
 
 class SlowStarters:
@@ -107,6 +83,7 @@ def _answer_errors(starters: SlowStarters, refusals: RefusalLog) -> Middleware:
     async def answer_errors(request: web.Request, handler: Answerer) -> web.StreamResponse:
         starters.has_asked(request.protocol)
         try:
+            _check_head(request)
             return await handler(request)
         except PyWorkerError as error:
             refusals.add(request.method, request.rel_url.raw_path, error)
@@ -120,6 +97,15 @@ def _answer_errors(starters: SlowStarters, refusals: RefusalLog) -> Middleware:
             return json_response({"error": "the worker failed on this request; its log has the trace"}, 500)
 
     return answer_errors
+
+
+def _check_head(request: web.Request) -> None:
+    """The limits of the fast lane. Raises HeadTooLarge."""
+    headers = request.raw_headers
+    line_bytes = len(f"{request.method} {request.raw_path} HTTP/1.1")
+    head_bytes = line_bytes + sum(len(name) + len(value) + 4 for name, value in headers)
+    if line_bytes > MAX_LINE_BYTES or head_bytes > MAX_HEAD_BYTES or len(headers) > MAX_HEADERS:
+        raise HeadTooLarge()
 
 
 def _answer(request: web.Request, error: PyWorkerError) -> web.Response:

@@ -13,6 +13,7 @@ from pyworker.worker.core.gate import OPEN_GRANT, Gate, Grant, Mode
 from pyworker.worker.core.sessions import Session
 from pyworker.worker.inbound.incoming import Incoming
 from pyworker.worker.inbound.intake import Intake
+from pyworker.worker.inbound.methods import is_bodiless
 from pyworker.worker.open_sessions import OpenSessions
 from pyworker.worker.reporting.engine_link import EngineLink
 from pyworker.worker.routes import Call, Route
@@ -20,7 +21,6 @@ from pyworker.worker.routes import Call, Route
 __all__ = ["Admission", "Entrance"]
 
 ANONYMOUS = AuthData(cost=0, endpoint="", reqnum=0, url="", signature="")
-BODILESS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 ENVELOPE_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded", "text/plain"})  # curl -d says form
 
 
@@ -56,7 +56,7 @@ class Entrance:
         header = request.header("X-Auth-Data")
         if header is not None:
             return await self._let_in_plain(request, route, *parse_auth_header(header))
-        if request.method in BODILESS or not _may_be_envelope(request):
+        if is_bodiless(request.method, has_body=request.has_body) or not _may_be_envelope(request):
             if self.gate.mode is not Mode.OFF:
                 raise AuthenticationFailed("no X-Auth-Data on a request that is no envelope")
             return await self._let_in_plain(request, route, ANONYMOUS, None)

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import http
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -30,10 +29,9 @@ from typing import cast
 
 import httptools
 
-from pyworker.errors import BadFraming, NotReady, PyWorkerError
-from pyworker.net import FIRST_REQUEST_S, KEEP_ALIVE_S, LINGER_S
-from pyworker.wire import dump
-from pyworker.worker.inbound.answers import RefusalLog
+from pyworker.errors import BadFraming, HeadTooLarge, NoHttp, NotReady, PyWorkerError
+from pyworker.net import FIRST_REQUEST_S, KEEP_ALIVE_S, LINGER_S, MAX_HEAD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
+from pyworker.worker.inbound.answers import RefusalLog, raw_refusal
 from pyworker.worker.inbound.fast_request import FastIncoming
 from pyworker.worker.proxy import Proxy
 from pyworker.worker.routes import Route
@@ -41,9 +39,6 @@ from pyworker.worker.routes import Route
 __all__ = ["FastLane", "FastRoutes"]
 
 log = logging.getLogger("pyworker.fast_lane")
-
-MAX_LINE_BYTES = 8 * 1024
-MAX_HEAD_BYTES = 64 * 1024
 
 FastRoutes = Mapping[tuple[bytes, bytes], Route]  # by method and path as they stand in the request line
 
@@ -174,14 +169,15 @@ class ClientConnection(asyncio.Protocol):
     def _begin_request(self) -> None:
         """Look at the request line: ours, aiohttp's, or not complete yet."""
         end = self._head.find(b"\r\n")
+        if (len(self._head) if end < 0 else end) > MAX_LINE_BYTES:
+            self._refuse(HeadTooLarge())
+            return
         if end < 0:
-            if len(self._head) > MAX_LINE_BYTES:
-                self._hand_over()
             return
         method, _, rest = self._head[:end].partition(b" ")
         target, _, version = rest.partition(b" ")
         if not version.startswith(b"HTTP/1."):
-            self._refuse(400, "the request is not HTTP/1.1")
+            self._refuse(NoHttp())
             return
         route = self._lane.routes.get((method, target.partition(b"?")[0]))
         if route is None or version != b"HTTP/1.1":
@@ -196,19 +192,23 @@ class ClientConnection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         parser = self._parser
         assert parser is not None
+        is_head = self._state is _HEAD
+        if is_head and len(self._head) > MAX_HEAD_BYTES and self._head.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) < 0:
+            self._refuse(HeadTooLarge())
+            return
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._odd = True
         except httptools.HttpParserError:
-            self._refuse(400, "the request is not HTTP")
+            self._refuse(NoHttp())
             return
         if self._state is not _HEAD:
             return
-        if self._odd:
+        if len(self._headers) > MAX_HEADERS:
+            self._refuse(HeadTooLarge())
+        elif self._odd:
             self._hand_over()
-        elif len(self._head) > MAX_HEAD_BYTES:
-            self._refuse(431, "the request's headers are too large")
 
     def _hand_over(self) -> None:
         """From here on this connection is aiohttp's."""
@@ -222,16 +222,11 @@ class ClientConnection(asyncio.Protocol):
         head, self._head = self._head, b""
         protocol.data_received(head)
 
-    def _refuse(self, status: int, reason: str) -> None:
+    def _refuse(self, error: PyWorkerError) -> None:
         if self._incoming is not None:  # who reads the body answers
             self._incoming.stream.fail(BadFraming)
             return
-        body = dump({"error": reason})
-        head = b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\n" % (
-            status,
-            http.HTTPStatus(status).phrase.encode(),
-        )
-        self.write(head + b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
+        self.write(raw_refusal(error))
         self._linger()
 
     def _linger(self) -> None:
@@ -259,6 +254,8 @@ class ClientConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         parser, route = self._parser, self._route
         if self._state is not _HEAD or self._odd or parser is None or route is None:
+            return
+        if len(self._headers) > MAX_HEADERS:
             return
         keep_alive = parser.should_keep_alive() and not self._lane.draining
         incoming = FastIncoming(self, parser.get_method(), self._target, self._headers, keep_alive=keep_alive)
