@@ -65,7 +65,7 @@ def _stop_active(plan: Plan, demand: Demand, tempo: Tempo) -> None:
         worker for worker in active if fleet.group(worker) is not None and now_s - worker.since_s >= tempo.settled_s
     ]
     for worker in sorted(settled, key=_least_missed(plan)):
-        left_per_s = ready_per_s - fleet.capacity_per_s(worker)
+        left_per_s = ready_per_s - fleet.capacity_per_s(worker) if count > 1 else 0.0
         if count <= demand.keep_active or left_per_s < _ENOUGH * demand.keep_active_per_s:
             continue
         ready_per_s, count = left_per_s, count - 1
