@@ -45,7 +45,7 @@ class GroupInfo(msgspec.Struct, kw_only=True):
     version: int = 1
     updating_from: int | None = None  # the version before, while a rolling update is under way
     created_at: float = 0.0  # epoch s
-    trouble: str = ""  # why no more workers are started
+    condition: str = ""  # in words: what one worker can do, an update, why no more are started
 
 
 class EndpointLogs(msgspec.Struct):

@@ -64,7 +64,7 @@ def list_(
             each.max_workers,
             each.version,
             each.updating_from,
-            each.trouble,
+            each.condition,
         )
         for each in found
     ]

@@ -56,6 +56,7 @@ async def running_engine(
     """
     async with AsyncExitStack() as stack:
         engine, kept_in = await stack.enter_async_context(_in_a_thread(_loaded(config, folder)))
+        stack.push_async_callback(engine.close)
         instances = Instances(engine, providers or {})
         scaler = Scaler(engine, instances, tempo)
         management = Management(engine, instances, scaler, kept_in)

@@ -119,14 +119,14 @@ class Engine:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._prober.close()
-            await self._write_last()
 
     def let_go(self) -> None:
         """Whoever waits here need not wait any more."""
         self.waiting.close()
         self.feed.close()
 
-    async def _write_last(self) -> None:
+    async def close(self) -> None:
+        """Store what is not stored yet; nobody may call any more."""
         try:
             await self.journal.write()
         except StoreError as error:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final
 
-from pyworker.engine.core.endpoints import Group
+from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.core.parameters import Launch
 from pyworker.engine.core.workers import Life, Worker
 from pyworker.engine.engine import Engine
@@ -37,6 +38,7 @@ class Instances:
         self._providers = providers
         self._tasks: dict[Worker, asyncio.Task[None]] = {}
         self._others: set[asyncio.Task[None]] = set()
+        self._making: Counter[Endpoint] = Counter()
 
     # --- what is done ---
 
@@ -44,8 +46,13 @@ class Instances:
         """Whether something is being done to it, so that nothing else can be."""
         return worker in self._tasks
 
+    def is_making(self, endpoint: Endpoint) -> bool:
+        """Whether a worker of it is being stored, so that it is not seen yet."""
+        return self._making[endpoint] > 0
+
     def create(self, group: Group, version: int) -> None:
         """Make a worker and start it."""
+        self._making[group.endpoint] += 1
         self._aside(self._create(group, version))
 
     def start(self, worker: Worker) -> None:
@@ -93,6 +100,8 @@ class Instances:
         except StoreError as error:
             self._engine.journal.note(group.endpoint, f"no worker can be made: {error}", group=group)
             return
+        finally:
+            self._making[group.endpoint] -= 1
         self._engine.changed_state(worker, "nothing")
         self._begin(worker, self._launch(worker, mtoken, version))
 

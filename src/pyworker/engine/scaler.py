@@ -12,7 +12,7 @@ from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.core.memory import Memory, Tempo
 from pyworker.engine.core.scaling import Decision, decide
 from pyworker.engine.core.view import Action, Create, Destroy, Start, Stop, Update
-from pyworker.engine.core.views import view_of
+from pyworker.engine.core.views import Windows, view_of
 from pyworker.engine.engine import Engine
 from pyworker.engine.instances import Instances
 from pyworker.errors import StoreError
@@ -22,6 +22,7 @@ __all__ = ["Scaler"]
 log = logging.getLogger("pyworker.engine")
 
 DECIDE_EVERY_S: Final = 1.0
+AT_LEAST_S: Final = 0.2  # between two decisions that requests ask for
 
 
 class Scaler:
@@ -34,10 +35,16 @@ class Scaler:
         self._tempo = tempo or Tempo()
         self._said: dict[Endpoint, str] = {}
         self._wake = asyncio.Event()
+        self._stepped_s = float("-inf")
 
     def nudge(self) -> None:
         """Decide now, not at the end of this second: somebody waits, or something was changed."""
         self._wake.set()
+
+    def hurry(self) -> None:
+        """A request waits where no worker is ready: decide soon, but not for each of them."""
+        if time.monotonic() - self._stepped_s >= AT_LEAST_S:
+            self._wake.set()
 
     async def keep_scaling(self) -> None:
         """Until cancelled."""
@@ -50,6 +57,7 @@ class Scaler:
 
     async def step(self) -> None:
         """See what there is, decide for each endpoint, and begin what was decided."""
+        self._stepped_s = time.monotonic()
         await self._instances.take_in()
         for endpoint in self._engine.registry.endpoints:
             await self._decide(endpoint)
@@ -58,15 +66,18 @@ class Scaler:
             self._said.pop(endpoint, None)
 
     async def _decide(self, endpoint: Endpoint) -> None:
+        if self._instances.is_making(endpoint):  # what is being stored is not seen yet, and would be made again
+            return
         before = self.decisions.get(endpoint)
-        view = view_of(endpoint, self._engine.registry, self._engine.dispatcher, time.monotonic())
+        windows = Windows(self._tempo.stable_s, self._tempo.burst_s)
+        view = view_of(endpoint, self._engine.registry, self._engine.dispatcher, time.monotonic(), windows)
         decision = decide(view, before.memory if before else Memory(), self._tempo)
         self.decisions[endpoint] = decision
         self._say(endpoint, decision)
         for action in decision.actions:
             self._act(endpoint, action)
         for group in self._engine.registry.groups(endpoint):
-            group.trouble = decision.groups.get(group.id, "")
+            group.condition = decision.groups.get(group.id, "")
             if group.before is not None:
                 await self._finish_update(group, decision)
 

@@ -6,7 +6,7 @@ import time
 
 from aiohttp import web
 
-from pyworker.engine.calls.http import ENGINE, answer, key_in, read_body
+from pyworker.engine.calls.http import ENGINE, SCALER, answer, key_in, read_body
 from pyworker.engine.core.keys import owner
 from pyworker.engine.engine import moment
 from pyworker.wire import RouteRequest, WaitingAnswer, parse
@@ -26,6 +26,8 @@ async def route(request: web.Request) -> web.Response:
     routed = engine.dispatcher.route(owner(key), endpoint, query, moment())
     engine.wake_placed()
     engine.probe_suspects()
+    if isinstance(routed, WaitingAnswer) and not engine.registry.ready(endpoint):
+        request.app[SCALER].hurry()
     if isinstance(routed, WaitingAnswer) and query.wait and routed.request_idx:
         routed = await engine.hold(routed.request_idx, float(query.wait)) or routed
     engine.count_route(endpoint, routed, time.monotonic() - began_s)

@@ -317,7 +317,7 @@ def group_info(group: Group) -> dict[str, Any]:
         "version": group.version,
         "updating_from": group.before.version if group.before else None,
         "created_at": group.created_epoch_s,
-        "trouble": group.trouble,
+        "condition": group.condition,
     }
     return {**group.extra, **shown}
 

@@ -94,8 +94,8 @@ class Earlier:
 class Group:
     """Workers of an endpoint that are made alike. ``version`` counts the changes of its launch.
 
-    ``extra`` are fields of the wire that mean nothing here and are given back as they came. ``trouble`` says why none
-    of its workers is started any more.
+    ``extra`` are fields of the wire that mean nothing here and are given back as they came. ``condition`` says in words
+    what one of its workers can do, how an update goes, why no more are started.
     """
 
     id: int
@@ -105,5 +105,5 @@ class Group:
     before: Earlier | None = None
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
     created_epoch_s: float = 0.0
-    trouble: str = ""
+    condition: str = ""
     deleted: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pyworker.engine.core.dispatch import Dispatcher
 from pyworker.engine.core.endpoints import BURST_WINDOW_S, STABLE_WINDOW_S, Endpoint, Group
 from pyworker.engine.core.registry import Registry
@@ -9,7 +11,7 @@ from pyworker.engine.core.silence import LOST_S
 from pyworker.engine.core.view import GroupView, Phase, View, WorkerView
 from pyworker.engine.core.workers import Life, Worker
 
-__all__ = ["phase_of", "view_of"]
+__all__ = ["Windows", "phase_of", "view_of"]
 
 _PHASES = {
     Life.CREATING: Phase.STARTING,
@@ -24,8 +26,18 @@ _PHASES = {
 _REPORTED = {"IDLE": Phase.ACTIVE, "ERROR": Phase.FAILED, "STOPPING": Phase.STOPPING}
 
 
-def view_of(endpoint: Endpoint, registry: Registry, dispatcher: Dispatcher, now_s: float) -> View:
+class Windows(NamedTuple):
+    """How far back arrivals are averaged, in s: at most STABLE_WINDOW_S."""
+
+    stable_s: float = STABLE_WINDOW_S
+    burst_s: float = BURST_WINDOW_S
+
+
+def view_of(
+    endpoint: Endpoint, registry: Registry, dispatcher: Dispatcher, now_s: float, windows: Windows | None = None
+) -> View:
     """The endpoint as it is now."""
+    windows = windows or Windows()
     held_requests, held = dispatcher.waiting(endpoint)
     ratio = endpoint.counted_per_claimed
     return View(
@@ -33,8 +45,8 @@ def view_of(endpoint: Endpoint, registry: Registry, dispatcher: Dispatcher, now_
         parameters=endpoint.parameters,
         groups=[_group(group) for group in registry.groups(endpoint)],
         workers=[_worker(worker, now_s) for worker in registry.workers(endpoint)],
-        stable_load_per_s=endpoint.demand.per_s(STABLE_WINDOW_S, now_s) * ratio,
-        burst_load_per_s=endpoint.demand.per_s(BURST_WINDOW_S, now_s) * ratio,
+        stable_load_per_s=endpoint.demand.per_s(windows.stable_s, now_s) * ratio,
+        burst_load_per_s=endpoint.demand.per_s(windows.burst_s, now_s) * ratio,
         held=held,
         held_requests=held_requests,
         idle_s=now_s - endpoint.demand.last_s,
