@@ -10,7 +10,7 @@ export PYTHON
 
 help:
 	@echo 'make setup     make .venv with everything in it (the other targets do it by themselves)'
-	@echo 'make demo      a model, an engine and a worker on this machine; asks two questions and stays up until Ctrl-C'
+	@echo 'make demo      an engine and its workers on this machine; asks them something and stays up until Ctrl-C'
 	@echo 'make test      all checks and all tests              (ARGS="-k name": some of them; WORKERS=4: more at once)'
 	@echo 'make check     style and types, no tests'
 	@echo 'make format    put the code in order'

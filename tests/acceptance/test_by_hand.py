@@ -1,6 +1,7 @@
 """README's commands for terminals side by side, typed as they stand there, but on free ports.
 
-The model server loads a tiny model, and a fake answers for it: measuring a real one takes a minute.
+Where a worker is started by hand the model server loads a tiny model, and a fake answers for it: measuring a real one
+takes a minute.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pytest
 
 from pyworker.testing import FakeModel, free_port, stream
 from tests.docs.pages import ROOT, blocks
+from tests.support.leftovers import require_no_processes
 from tests.support.tiny_model import write_tiny_model
 
 
@@ -50,6 +52,24 @@ async def test_what_readme_says_to_type_works(tmp_path: Path) -> None:
     assert process.returncode == 0, output.decode()
     assert b'data: {"token": "A lighthouse"}' in output
     assert b'"ready":true' in output
+
+
+@pytest.mark.limit_s(150)
+async def test_the_deployment_runs_as_readme_says(tmp_path: Path) -> None:
+    (text,) = [block.text for block in blocks(ROOT / "README.md") if block.check == "by-hand up"]
+    engine, client = text.split("\n\n")
+    port = free_port()
+    place = {"PYWORKER_ENGINE": f"http://127.0.0.1:{port}", "XDG_STATE_HOME": str(tmp_path)}
+    async with _terminal(f"{engine.split(' #')[0]} --port {port}", place):
+        await _answers(f"http://127.0.0.1:{port}/health")
+        process = await asyncio.create_subprocess_exec(
+            "bash", "-ec", client, cwd=ROOT, env=_env(place), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    for words in ('"response":', "IDLE", "worker 1 is IDLE"):
+        assert words in output.decode()
+    require_no_processes(marked_by=tmp_path)
 
 
 def _typed(text: str, ports: dict[str, str], folder: Path) -> str:

@@ -5,7 +5,7 @@
 - ``pytest PATH``: a test, written and run there;
 - ``worker PATH``: a worker, written and run there before a model, and asked a question;
 - ``demo``: what `make demo` prints (tests/acceptance/test_demo.py runs it);
-- ``by-hand``: commands for terminals side by side (tests/acceptance/test_by_hand.py runs them).
+- ``by-hand``, ``by-hand up``: commands for terminals side by side (tests/acceptance/test_by_hand.py runs them).
 """
 
 from __future__ import annotations

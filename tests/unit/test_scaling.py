@@ -202,6 +202,13 @@ def test_a_stop_says_what_stays() -> None:
     )
 
 
+def test_nothing_is_left_when_the_last_active_worker_stops_whatever_its_capacity() -> None:
+    capacities = {1: 0.1, 2: 0.2, 3: 0.3}  # their sum less each of them is not quite zero
+    crowd = [active(1, first=number, capacity_per_s=each) for number, each in capacities.items()]
+    *_, stop = settled(view(*crowd, cold_workers=3)).actions
+    assert "and 0/s of 0 workers stay active: stop one" in stop.reason
+
+
 def test_a_pause_lets_all_be_cold() -> None:
     seen = view(active(2), starting(1), failed(1), cold(1), load=500, paused=True, min_load=100.0)
     assert short(decide(seen, KNOWN).actions) == {"stop": [1, 2, 301, 201]}

@@ -126,7 +126,8 @@ class Screen:
     def log(self, line: LogLine) -> None:
         """A line of the endpoint's log, with the time of day."""
         at = time.strftime("%H:%M:%S", time.localtime(line.at))
-        self.text(f"{INDENT}{at}  {line.text}", indent=" " * 12, style="cyan")
+        said = line.text.partition("; its last lines")[0]  # of a worker's own log: `pyworker worker logs` has them
+        self.text(f"{INDENT}{at}  {said}", indent=" " * 12, style="cyan")
 
     def burst_begins(self, requests: int, target_queue_time_s: float) -> None:
         """More is asked than one worker can do in time."""

@@ -105,7 +105,7 @@ class Script:
             return None
         worker = workers[0]
         step.name = f"worker {worker.id}"
-        if worker.status in {"ERROR", "FAILED"}:
+        if worker.status == "ERROR":
             why = worker.error_msg.partition("; its last lines")[0]  # they are shown below
             raise PartFailed(f"{step.name} has failed: {why}", self._logs(worker.id))
         page = await view.ready_page(worker.url) if worker.url else {}
