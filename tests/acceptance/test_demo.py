@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 import pytest
@@ -66,10 +66,11 @@ class Screen:
 
 
 @contextlib.asynccontextmanager
-async def on_a_terminal(tmp_path: Path, *options: str) -> AsyncGenerator[Screen]:
+async def on_a_terminal(tmp_path: Path, *options: str, command: Sequence[str] = DEMO) -> AsyncGenerator[Screen]:
     master, slave = pty.openpty()
+    streams = {"stdin": slave, "stdout": slave, "stderr": slave}
     process = await asyncio.create_subprocess_exec(
-        *DEMO, *options, cwd=ROOT, env=_env(tmp_path), stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        *command, *options, cwd=ROOT, env=_env(tmp_path), start_new_session=True, **streams
     )
     os.close(slave)
     screen = Screen(process, master)
@@ -178,6 +179,19 @@ async def test_a_worker_that_dies_while_it_is_up_is_seen_in_the_log_that_the_dem
         (folder,) = _folders(tmp_path)
         os.kill(_pid_of_worker(folder, 1), signal.SIGKILL)
         await screen.shows("worker 1 is ERROR")
+
+
+async def test_it_ends_when_its_terminal_is_closed_under_a_make_that_only_waits(tmp_path: Path) -> None:
+    """The hang-up reaches the session's leader alone."""
+    model = write_tiny_model(tmp_path / "tiny.gguf")
+    leader = tmp_path / "leader.sh"
+    leader.write_text(f"trap '' HUP\n{' '.join(DEMO)} --model {model} &\nwait $!\necho $? > {tmp_path}/ended\n")
+    async with on_a_terminal(tmp_path, command=["bash", str(leader)]) as screen:
+        await screen.shows("Up until Ctrl-C.")
+        screen.close()
+        await screen.process.wait()
+    assert (tmp_path / "ended").read_text() == "0\n"
+    _require_nothing_left(tmp_path)
 
 
 async def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:

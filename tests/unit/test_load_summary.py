@@ -25,6 +25,17 @@ def test_percentiles_of_a_hundred() -> None:
     assert [percentile(values, percent) for percent in (50, 90, 99, 100)] == [50, 90, 99, 100]
 
 
+def test_while_requests_wait_it_tells_what_for() -> None:
+    summary = Summary()
+    summary.sent = 2
+    summary.met("no worker is free (1 benchmarking)")
+    assert summary.line(30.0) == (
+        "30 s: 2 sent, 0 ok, 0 errors, 2 in flight; the last obstacle: no worker is free (1 benchmarking)"
+    )
+    summary.answered(1.0)
+    assert summary.line(31.0) == "31 s: 2 sent, 1 ok, 0 errors, 1 in flight"
+
+
 def test_it_tells_what_became_of_every_request() -> None:
     summary = Summary()
     summary.sent = 5

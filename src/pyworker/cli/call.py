@@ -42,11 +42,13 @@ def call(
     """
     from pyworker.client.client import Client
     from pyworker.client.command import call as call_once
+    from pyworker.client.waiting import Waiting
 
     payload = _payload(data)
-    client = Client(engine, require_key(api_key), timeout_s=timeout)
+    waiting = Waiting(sys.stderr)
+    client = Client(engine, require_key(api_key), timeout_s=timeout, on_obstacle=waiting.heard)
     try:
-        raise typer.Exit(call_once(client, endpoint, route, payload, cost=cost, stream=stream))
+        raise typer.Exit(call_once(client, waiting, endpoint, route, payload, cost=cost, stream=stream))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 

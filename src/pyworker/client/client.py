@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Final
@@ -29,9 +29,19 @@ class Client:
 
     ``api_key`` is the account's or the endpoint's. ``timeout_s`` is the time from a call to its answer's head, waiting
     for a worker and all retries included. ``web_url`` is where the root certificate lies when not at the engine.
+    ``on_obstacle`` is told what a call waits for, each time that it is tried in vain.
     """
 
-    def __init__(self, engine_url: str, api_key: str, *, timeout_s: float = 600.0, web_url: str | None = None) -> None:
+    def __init__(
+        self,
+        engine_url: str,
+        api_key: str,
+        *,
+        timeout_s: float = 600.0,
+        web_url: str | None = None,
+        on_obstacle: Callable[[str], None] | None = None,
+    ) -> None:
+        self._on_obstacle = on_obstacle
         self._engine_url = engine_url.rstrip("/")
         self._web_url = (web_url or engine_url).rstrip("/")
         self._api_key = api_key
@@ -61,7 +71,7 @@ class Client:
         A worker that answers 408, 429 or 503, or does not accept connections, has not begun: then the engine is asked
         again. Raises EngineUnreachable, EngineRefused, WorkerUnreachable, or NoAnswerInTime after ``timeout_s``.
         """
-        pursuit = Pursuit(self._timeout_s)
+        pursuit = Pursuit(self._timeout_s, self._on_obstacle)
         try:
             async with asyncio.timeout(self._timeout_s):
                 response, routed = await self._pursue(pursuit, endpoint, route, payload, cost)
@@ -80,7 +90,7 @@ class Client:
             response = await self._send(routed, route, payload)
             if response is not None and response.status not in ASK_AGAIN:
                 return response, routed
-            pursuit.reason = f"the worker at {routed.url} " + _obstacle(response)
+            pursuit.met(f"the worker at {routed.url} " + _obstacle(response))
             wait_s = pursuit.next_attempt_s(response and read_retry_after(response.headers.get("Retry-After")))
             if wait_s is None and response is not None:
                 return response, routed

@@ -17,6 +17,7 @@ from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer, dump, parse_
 __all__ = ["EngineCalls"]
 
 HOLD_S: Final = 20.0  # how long the engine may hold a call of /route/
+FIRST_HOLD_S: Final = 2.0  # at first, so that who waits soon knows why
 PATIENCE_S: Final = 15.0  # beyond that
 REPLAY_S: Final = 60.0
 
@@ -40,14 +41,15 @@ class EngineCalls:
         """
         while True:
             asked_s = time.monotonic()
-            hold_s = max(0.0, min(HOLD_S, pursuit.left_s - 0.5))
+            longest_s = HOLD_S if pursuit.request_idx else FIRST_HOLD_S
+            hold_s = max(0.0, min(longest_s, pursuit.left_s - 0.5))
             query = RouteRequest(endpoint, self._api_key, cost, pursuit.request_idx, REPLAY_S, hold_s)
             try:
                 answered = await self._post("/route/", dump(query), hold_s + PATIENCE_S)
             except (EngineUnreachable, EngineRefused) as error:
                 if not (self._was_there and is_passing(error)):
                     raise
-                pursuit.reason = str(error)
+                pursuit.met(str(error))
                 await asyncio.sleep(pursuit.next_poll_s())
                 continue
             self._was_there = True
@@ -55,7 +57,7 @@ class EngineCalls:
             pursuit.request_idx = routed.request_idx or pursuit.request_idx
             if isinstance(routed, RouteAnswer):
                 return routed
-            pursuit.reason = _why(routed)
+            pursuit.met(_why(routed))
             if time.monotonic() - asked_s < max(hold_s, 1.0):  # this engine does not hold calls
                 await asyncio.sleep(pursuit.next_poll_s())
 

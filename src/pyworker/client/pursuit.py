@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 
 from pyworker.client.retry import poll_after_s, retry_after_s
 from pyworker.errors import NoAnswerInTime
@@ -14,9 +15,10 @@ __all__ = ["Pursuit"]
 class Pursuit:
     """A call's deadline, its index at the engine, and what stood in its way last."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, on_obstacle: Callable[[str], None] | None = None) -> None:
         self.request_idx = 0
         self.reason = "the engine has not answered yet"
+        self._on_obstacle = on_obstacle
         self._timeout_s = timeout_s
         self._deadline_s = time.monotonic() + timeout_s
         self._attempts = 0
@@ -26,6 +28,12 @@ class Pursuit:
     def left_s(self) -> float:
         """Time until the deadline."""
         return self._deadline_s - time.monotonic()
+
+    def met(self, reason: str) -> None:
+        """Something stands in the way; whoever wants to know is told."""
+        self.reason = reason
+        if self._on_obstacle is not None:
+            self._on_obstacle(reason)
 
     def next_poll_s(self) -> float:
         """How long to wait before asking the engine again."""

@@ -57,14 +57,17 @@ def run(payload_instance: ApiPayload, route: str) -> None:
     sys.exit(_load(lambda: payload_instance, route, test_args))
 
 
-def connect(args: argparse.Namespace) -> Client:
-    """A client for the engine and the key that the command line names. Raises PyWorkerError."""
+def connect(args: argparse.Namespace, on_obstacle: Callable[[str], None] | None = None) -> Client:
+    """A client for the engine and the key that the command line names. Raises PyWorkerError.
+
+    ``on_obstacle`` is told what a call waits for.
+    """
     api_key = args.api_key or environment().get("PYWORKER_API_KEY")
     if not api_key:
         raise BadRequest("no API key: give -k or set PYWORKER_API_KEY; `pyworker engine` shows it when it makes one")
     instance = instance_of(args.engine or args.instance)
     key = api_key if instance.is_ours else _endpoint_key(instance, args.endpoint_group_name, api_key)
-    return Client(instance.engine_url, key, web_url=instance.web_url)
+    return Client(instance.engine_url, key, web_url=instance.web_url, on_obstacle=on_obstacle)
 
 
 def client_payload(payload: ApiPayload) -> dict[str, Any]:
@@ -83,7 +86,7 @@ def _load(make_payload: Callable[[], ApiPayload], route: str, arg_parser: argpar
     args = _parser(arg_parser).parse_args()
     summary, begin_s, status = Summary(), time.monotonic(), None
     try:
-        asyncio.run(_run(connect(args), args, make_payload, route, summary))
+        asyncio.run(_run(connect(args, summary.met), args, make_payload, route, summary))
     except KeyboardInterrupt:
         status = INTERRUPTED
     except PyWorkerError as error:

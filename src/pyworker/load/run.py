@@ -48,7 +48,7 @@ async def _send(call: CallOnce, due_s: float, summary: Summary) -> None:
         summary.errors[_words(error)] += 1
         return
     if 200 <= status < 300:
-        summary.latencies_s.append(time.monotonic() - due_s)
+        summary.answered(time.monotonic() - due_s)
     else:
         summary.errors[f"the worker answers {status}"] += 1
 

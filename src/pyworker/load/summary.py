@@ -16,6 +16,7 @@ class Summary:
         self.sent = 0
         self.errors: Counter[str] = Counter()
         self.latencies_s: list[float] = []
+        self.obstacle = ""  # what a request met last
 
     @property
     def ok(self) -> int:
@@ -35,7 +36,17 @@ class Summary:
     def line(self, elapsed_s: float) -> str:
         """How it stands, in one line."""
         counts = f"{self.sent} sent, {self.ok} ok, {self.errors.total()} errors, {self.unfinished} in flight"
-        return f"{elapsed_s:.0f} s: {counts}"
+        waits = f"; the last obstacle: {self.obstacle}" if self.unfinished and self.obstacle else ""
+        return f"{elapsed_s:.0f} s: {counts}{waits}"
+
+    def met(self, obstacle: str) -> None:
+        """A request has to wait."""
+        self.obstacle = obstacle
+
+    def answered(self, latency_s: float) -> None:
+        """One was answered well."""
+        self.latencies_s.append(latency_s)
+        self.obstacle = ""
 
     def text(self, elapsed_s: float) -> str:
         """The whole of it."""

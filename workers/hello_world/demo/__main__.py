@@ -20,6 +20,7 @@ from pathlib import Path
 from workers.hello_world.demo.engine import PartFailed
 from workers.hello_world.demo.screen import Screen
 from workers.hello_world.demo.script import Script
+from workers.hello_world.demo.terminal import hung_up
 
 __all__ = ["main"]
 
@@ -49,6 +50,8 @@ async def _run(script: Script, screen: Screen, folder: Path) -> int:
     playing = asyncio.ensure_future(script.play())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, playing.cancel)
+    watching = asyncio.ensure_future(hung_up())
+    watching.add_done_callback(lambda _: playing.cancel())
     screen.when_gone = lambda: loop.call_soon_threadsafe(playing.cancel)
     try:
         await playing
@@ -59,6 +62,7 @@ async def _run(script: Script, screen: Screen, folder: Path) -> int:
         screen.failure(error, folder)
         return FAILED
     finally:
+        watching.cancel()
         await script.stop()
     return 0
 
