@@ -11,11 +11,11 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from pyworker.engine.core.memory import Memory
 from pyworker.engine.core.parameters import EndpointParameters
 from pyworker.engine.core.routing import choose
-from pyworker.engine.core.scaling import decide
-from pyworker.engine.core.view import GroupView, Phase, View, WorkerView
+from pyworker.engine.core.scaling.decision import decide
+from pyworker.engine.core.scaling.memory import Memory
+from pyworker.engine.core.scaling.view import GroupView, Phase, View, WorkerView
 from pyworker.load.summary import percentile
 
 MAX_WAIT_S = 30.0

@@ -8,7 +8,7 @@ from random import Random
 from typing import NamedTuple
 
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters
-from pyworker.engine.core.view import Phase
+from pyworker.engine.core.scaling.view import Phase
 from pyworker.simulate.arrivals import Arrival, Stretch, by_chance
 from pyworker.simulate.machine import Behaviour
 from pyworker.simulate.run import Sample, Simulation

@@ -20,7 +20,7 @@ USUAL_FUNCTION_LINES = 30
 USUAL_SHARE = 0.95
 
 PURE = re.compile(
-    r"pyworker\.(wire|wire_management|errors|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)?|client\.retry"
+    r"pyworker\.(wire|wire_management|errors|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)*|client\.retry"
     r"|instance\.(order|surroundings))"
 )
 IMPURE = {"asyncio", "aiohttp", "os", "time", "logging", "socket", "subprocess", "threading", "random", "secrets"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pyworker.engine.core.deployment import GROUP_FIELDS, MODEL_FIELDS
+from pyworker.engine.core.deployment.reading import GROUP_FIELDS, MODEL_FIELDS
 from pyworker.engine.core.parameters import PLACEHOLDERS, EndpointParameters, GroupParameters, Resources
 from pyworker.engine.deployment import load
 from tests.docs.pages import ROOT, blocks

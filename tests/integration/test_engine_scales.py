@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from pyworker.client import Client
-from pyworker.engine.core.deployment import Deployment
+from pyworker.engine.core.deployment.reading import Deployment
 from pyworker.engine.providers.local import LocalProvider
 from pyworker.errors import WorkerUnreachable
 from pyworker.testing import free_port

@@ -10,10 +10,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyworker.engine.core.memory import Memory, Tempo
 from pyworker.engine.core.parameters import EndpointParameters
-from pyworker.engine.core.scaling import Decision, decide
-from pyworker.engine.core.view import Create, Destroy, GroupView, Phase, Start, Stop, Update, View, WorkerView
+from pyworker.engine.core.scaling.decision import Decision, decide
+from pyworker.engine.core.scaling.memory import Memory, Tempo
+from pyworker.engine.core.scaling.view import Create, Destroy, GroupView, Phase, Start, Stop, Update, View, WorkerView
 
 ODD = st.sampled_from([0.0, 1e-9, 1.0, 95.0, 1e3, 1e12])
 LOADS = st.floats(0, 500) | ODD

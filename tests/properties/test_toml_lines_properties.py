@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyworker.engine.core.toml_lines import TomlLines
+from pyworker.engine.core.deployment.toml_lines import TomlLines
 
 VALUES = st.sampled_from(
     [

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from pyworker.engine.core.memory import Tempo
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters
+from pyworker.engine.core.scaling.memory import Tempo
 from pyworker.simulate.arrivals import Arrival, Stretch, by_chance, evenly
 from pyworker.simulate.machine import Behaviour
 from pyworker.simulate.network import Faults

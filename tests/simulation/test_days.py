@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from pyworker.engine.core.memory import Memory
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters
-from pyworker.engine.core.scaling import Decision
-from pyworker.engine.core.view import Destroy, Phase, Stop
+from pyworker.engine.core.scaling.decision import Decision
+from pyworker.engine.core.scaling.memory import Memory
+from pyworker.engine.core.scaling.view import Destroy, Phase, Stop
 from pyworker.errors import BadRequest
 from pyworker.simulate.arrivals import Arrival, Stretch, by_chance, evenly, from_trace
 from pyworker.simulate.machine import Behaviour

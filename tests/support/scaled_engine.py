@@ -11,9 +11,9 @@ from typing import Any
 
 from pyworker.client import Client
 from pyworker.engine.app import RunningEngine
-from pyworker.engine.core.deployment import Deployment
-from pyworker.engine.core.memory import Tempo
+from pyworker.engine.core.deployment.reading import Deployment
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch, Resources
+from pyworker.engine.core.scaling.memory import Tempo
 from pyworker.engine.engine import EngineConfig
 from pyworker.engine.providers.base import Provider
 from pyworker.engine.up import providers_in, running_deployment

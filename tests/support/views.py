@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pyworker.engine.core.memory import Memory, Tempo
 from pyworker.engine.core.parameters import EndpointParameters
-from pyworker.engine.core.scaling import Decision, decide
-from pyworker.engine.core.view import Action, Create, GroupView, Phase, View, WorkerView
+from pyworker.engine.core.scaling.decision import Decision, decide
+from pyworker.engine.core.scaling.memory import Memory, Tempo
+from pyworker.engine.core.scaling.view import Action, Create, GroupView, Phase, View, WorkerView
 
 GROUP = GroupView(1, "a")
 LONG_AGO_S = -10_000.0

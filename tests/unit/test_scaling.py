@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pyworker.engine.core.memory import GroupMemory, Memory, Tempo
-from pyworker.engine.core.scaling import decide
-from pyworker.engine.core.view import Create, GroupView, Phase, Start, View
+from pyworker.engine.core.scaling.decision import decide
+from pyworker.engine.core.scaling.memory import GroupMemory, Memory, Tempo
+from pyworker.engine.core.scaling.view import Create, GroupView, Phase, Start, View
 from tests.support.views import GROUP, active, cold, failed, settled, short, starting, view, watch, workers
 
 KNOWN = Memory(groups=(GroupMemory(1, version=1, capacity_per_s=100.0),))

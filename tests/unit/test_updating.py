@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pyworker.engine.core.memory import GroupMemory, Memory
-from pyworker.engine.core.scaling import Decision, decide
-from pyworker.engine.core.view import Create, Start, Update, View
+from pyworker.engine.core.scaling.decision import Decision, decide
+from pyworker.engine.core.scaling.memory import GroupMemory, Memory
+from pyworker.engine.core.scaling.view import Create, Start, Update, View
 from tests.support.views import GROUP, active, cold, failed, short, starting, view
 
 GROUPS = [replace(GROUP, version=2, previous_version=1)]

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from pyworker.engine.calls.http import ENGINE, MANAGEMENT, SCALER, errors_as_json
 from pyworker.engine.calls.routes import ROUTES
-from pyworker.engine.core.memory import Tempo
+from pyworker.engine.core.scaling.memory import Tempo
 from pyworker.engine.data_directory import data_directory
 from pyworker.engine.engine import Engine, EngineConfig, utc_now
 from pyworker.engine.instances import Instances

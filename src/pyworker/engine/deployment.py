@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from pyworker.engine.core.deployment import Deployment, Surroundings, read_deployment
+from pyworker.engine.core.deployment.reading import Deployment, Surroundings, read_deployment
 from pyworker.errors import DeploymentError
 from pyworker.settings import environment, unknown_variables
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from pyworker.engine.core.deployment import Deployment
+from pyworker.engine.core.deployment.reading import Deployment
 from pyworker.engine.core.derived import account_key, digest
 from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, checked

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pyworker.engine.core.endpoints import Demand, Earlier, Endpoint, Group
+from pyworker.engine.core.endpoints import Arrivals, Earlier, Endpoint, Group
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
 from pyworker.engine.core.registry import Registry, token_digest
 from pyworker.engine.core.workers import Life, Worker
@@ -256,7 +256,7 @@ def _endpoint(row: EndpointRow, now_s: float) -> Endpoint:
         id=row.id,
         name=row.name,
         parameters=row.parameters,
-        demand=Demand(now_s),
+        arrivals=Arrivals(now_s),
         generation=row.key_generation,
         created_epoch_s=row.created_epoch_s,
         stopped=row.state == "stopped",

@@ -9,10 +9,10 @@ import time
 from typing import Final
 
 from pyworker.engine.core.endpoints import Endpoint, Group
-from pyworker.engine.core.memory import Memory, Tempo
-from pyworker.engine.core.scaling import Decision, decide
-from pyworker.engine.core.view import Action, Create, Destroy, Start, Stop, Update
-from pyworker.engine.core.views import Windows, view_of
+from pyworker.engine.core.scaling.decision import Decision, decide
+from pyworker.engine.core.scaling.memory import Memory, Tempo
+from pyworker.engine.core.scaling.snapshot import Windows, view_of
+from pyworker.engine.core.scaling.view import Action, Create, Destroy, Start, Stop, Update
 from pyworker.engine.engine import Engine
 from pyworker.engine.instances import Instances
 from pyworker.errors import StoreError

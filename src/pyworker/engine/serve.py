@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pyworker.engine.app import RunningEngine, running_engine
-from pyworker.engine.core.deployment import Deployment
+from pyworker.engine.core.deployment.reading import Deployment
 from pyworker.engine.engine import EngineConfig
 from pyworker.engine.providers.base import Provider
 

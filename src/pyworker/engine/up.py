@@ -9,8 +9,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from pyworker.engine.app import RunningEngine, running_engine
-from pyworker.engine.core.deployment import Deployment
-from pyworker.engine.core.memory import Tempo
+from pyworker.engine.core.deployment.reading import Deployment
+from pyworker.engine.core.scaling.memory import Tempo
 from pyworker.engine.engine import EngineConfig
 from pyworker.engine.providers.base import Provider
 from pyworker.engine.providers.external import ExternalProvider

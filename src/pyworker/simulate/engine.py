@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from pyworker.engine.core.dispatch import Dispatcher, Moment
-from pyworker.engine.core.endpoints import Demand, Earlier, Endpoint, Group
-from pyworker.engine.core.memory import Memory, Tempo
+from pyworker.engine.core.endpoints import Arrivals, Earlier, Endpoint, Group
 from pyworker.engine.core.numbers import Numbers
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
 from pyworker.engine.core.registry import Registry
-from pyworker.engine.core.scaling import Decision, decide
+from pyworker.engine.core.scaling.decision import Decision, decide
+from pyworker.engine.core.scaling.memory import Memory, Tempo
+from pyworker.engine.core.scaling.snapshot import view_of
+from pyworker.engine.core.scaling.view import View
 from pyworker.engine.core.signing import Signer
 from pyworker.engine.core.silence import Probe, lose_silent, may_probe, probed, to_probe
-from pyworker.engine.core.view import View
-from pyworker.engine.core.views import view_of
 from pyworker.engine.core.workers import Worker
 from pyworker.errors import WrongToken
 from pyworker.simulate.machine import Behaviour, Machine
@@ -61,7 +61,7 @@ class SimulatedEngine:
         tempo: Tempo,
     ) -> None:
         self.registry = Registry()
-        self.endpoint = self.registry.add_endpoint(Endpoint(1, "simulated", parameters, Demand(timeline.now_s)))
+        self.endpoint = self.registry.add_endpoint(Endpoint(1, "simulated", parameters, Arrivals(timeline.now_s)))
         numbers = Numbers()
         numbers.give(1, _MOST_REQUESTS)
         self.dispatcher = Dispatcher(self.registry, _NoSigner(), numbers, below=random.randrange)

@@ -7,7 +7,7 @@ from random import Random
 
 from pyworker.engine.core.endpoints import Group
 from pyworker.engine.core.registry import Registry, token_digest
-from pyworker.engine.core.view import Action, Create, Destroy, Start, Stop, Update
+from pyworker.engine.core.scaling.view import Action, Create, Destroy, Start, Stop, Update
 from pyworker.engine.core.workers import Life, Worker
 from pyworker.simulate.machine import Behaviour, Machine, Power
 from pyworker.simulate.timeline import Timeline

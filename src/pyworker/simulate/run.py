@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from pyworker.engine.core.memory import Tempo
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters
-from pyworker.engine.core.scaling import Decision
-from pyworker.engine.core.view import Action, Phase, View
+from pyworker.engine.core.scaling.decision import Decision
+from pyworker.engine.core.scaling.memory import Tempo
+from pyworker.engine.core.scaling.view import Action, Phase, View
 from pyworker.simulate.arrivals import Arrival
 from pyworker.simulate.clients import Clients, Request
 from pyworker.simulate.engine import SimulatedEngine

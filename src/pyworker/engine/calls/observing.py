@@ -78,8 +78,8 @@ def _endpoint(engine: Engine, scaler: Scaler, endpoint: Endpoint) -> dict[str, A
         "workergroups": [group_info(group) for group in engine.registry.groups(endpoint)],
         "workers": [worker.info(now_s, epoch_s) for worker in workers],
         "load": {
-            "stable_per_s": endpoint.demand.per_s(STABLE_WINDOW_S, now_s) * endpoint.counted_per_claimed,
-            "burst_per_s": endpoint.demand.per_s(BURST_WINDOW_S, now_s) * endpoint.counted_per_claimed,
+            "stable_per_s": endpoint.arrivals.per_s(STABLE_WINDOW_S, now_s) * endpoint.counted_per_claimed,
+            "burst_per_s": endpoint.arrivals.per_s(BURST_WINDOW_S, now_s) * endpoint.counted_per_claimed,
             "in_flight": sum(worker.load for worker in workers),
             "capacity_per_s": sum(worker.capacity_per_s for worker in workers if worker.is_ready),
             "waiting_requests": waiting,

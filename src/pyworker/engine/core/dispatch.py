@@ -255,7 +255,7 @@ class Dispatcher:
     def _new(self, owner: str, endpoint: Endpoint, cost: Number, now_s: float) -> _Request:
         request = _Request(self._numbers.take(), owner, endpoint, cost, now_s)
         self._requests[request.idx] = request
-        endpoint.demand.add(float(cost), now_s)
+        endpoint.arrivals.add(float(cost), now_s)
         return request
 
     def _touch(self, request: _Request, now_s: float) -> None:

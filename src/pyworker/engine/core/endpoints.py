@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
 
-__all__ = ["BURST_WINDOW_S", "STABLE_WINDOW_S", "Demand", "Earlier", "Endpoint", "Group"]
+__all__ = ["BURST_WINDOW_S", "STABLE_WINDOW_S", "Arrivals", "Earlier", "Endpoint", "Group"]
 
 STABLE_WINDOW_S: Final = 60.0
 BURST_WINDOW_S: Final = 6.0
@@ -22,7 +22,7 @@ _RATIO = 0.2
 _RATIO_LOW, _RATIO_HIGH = 0.01, 100.0
 
 
-class Demand:
+class Arrivals:
     """Workload that clients claimed when they asked, by the second; ``began_s`` is when counting began."""
 
     def __init__(self, began_s: float) -> None:
@@ -61,7 +61,7 @@ class Endpoint:
     id: int
     name: str
     parameters: EndpointParameters = field(default_factory=EndpointParameters)
-    demand: Demand = field(default_factory=lambda: Demand(0.0), repr=False)
+    arrivals: Arrivals = field(default_factory=lambda: Arrivals(0.0), repr=False)
     generation: int = 1
     created_epoch_s: float = 0.0
     stopped: bool = False  # by its owner

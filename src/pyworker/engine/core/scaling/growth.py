@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyworker.engine.core.crashes import blocked_s, is_given_up, retry_in_s
-from pyworker.engine.core.demand import Demand
-from pyworker.engine.core.fleet import Group
-from pyworker.engine.core.memory import Tempo
-from pyworker.engine.core.plan import AS_GOOD, Plan
-from pyworker.engine.core.view import Phase, WorkerView
-from pyworker.engine.core.words import counted, per_s, seconds, shortened
+from pyworker.engine.core.scaling.crashes import blocked_s, is_given_up, retry_in_s
+from pyworker.engine.core.scaling.demand import Demand
+from pyworker.engine.core.scaling.fleet import Group
+from pyworker.engine.core.scaling.memory import Tempo
+from pyworker.engine.core.scaling.plan import AS_GOOD, Plan
+from pyworker.engine.core.scaling.view import Phase, WorkerView
+from pyworker.engine.core.scaling.words import counted, per_s, seconds, shortened
 
 __all__ = ["grow"]
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from pyworker.engine.core.fleet import Fleet, Group
-from pyworker.engine.core.memory import Tempo
-from pyworker.engine.core.plan import Plan
-from pyworker.engine.core.view import Phase, WorkerView
-from pyworker.engine.core.words import counted, seconds, shortened
+from pyworker.engine.core.scaling.fleet import Fleet, Group
+from pyworker.engine.core.scaling.memory import Tempo
+from pyworker.engine.core.scaling.plan import Plan
+from pyworker.engine.core.scaling.view import Phase, WorkerView
+from pyworker.engine.core.scaling.words import counted, seconds, shortened
 
 __all__ = ["backoff_s", "blocked_s", "is_given_up", "notice_health", "replace_failed", "retry_in_s"]
 

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from pyworker.engine.core.memory import GroupMemory, Memory
-from pyworker.engine.core.view import GroupView, Phase, View, WorkerView
+from pyworker.engine.core.scaling.memory import GroupMemory, Memory
+from pyworker.engine.core.scaling.view import GroupView, Phase, View, WorkerView
 
 __all__ = ["Fleet", "Group"]
 

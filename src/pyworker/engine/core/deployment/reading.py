@@ -14,9 +14,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from pyworker.engine.core.described import Problems, Table, shown
+from pyworker.engine.core.deployment.described import Problems, Table, shown
+from pyworker.engine.core.deployment.toml_lines import TomlLines
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch, Resources, checked
-from pyworker.engine.core.toml_lines import TomlLines
 from pyworker.errors import JsonDataException
 
 __all__ = ["GROUP_FIELDS", "MODEL_FIELDS", "Deployment", "Problem", "Surroundings", "read_deployment"]

@@ -16,16 +16,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from pyworker.engine.core.crashes import blocked_s, is_given_up, notice_health, replace_failed
-from pyworker.engine.core.demand import Demand, demand
-from pyworker.engine.core.fleet import Fleet, Group
-from pyworker.engine.core.growth import grow
-from pyworker.engine.core.memory import Memory, Tempo
-from pyworker.engine.core.plan import Plan
-from pyworker.engine.core.shrinking import keep_limits, rest_all, shrink
-from pyworker.engine.core.updating import judge, outdated, update
-from pyworker.engine.core.view import Action, Phase, View
-from pyworker.engine.core.words import counted, per_s, seconds
+from pyworker.engine.core.scaling.crashes import blocked_s, is_given_up, notice_health, replace_failed
+from pyworker.engine.core.scaling.demand import Demand, demand
+from pyworker.engine.core.scaling.fleet import Fleet, Group
+from pyworker.engine.core.scaling.growth import grow
+from pyworker.engine.core.scaling.memory import Memory, Tempo
+from pyworker.engine.core.scaling.plan import Plan
+from pyworker.engine.core.scaling.shrinking import keep_limits, rest_all, shrink
+from pyworker.engine.core.scaling.updating import judge, outdated, update
+from pyworker.engine.core.scaling.view import Action, Phase, View
+from pyworker.engine.core.scaling.words import counted, per_s, seconds
 
 __all__ = ["Decision", "decide"]
 

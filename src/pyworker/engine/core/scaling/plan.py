@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from pyworker.engine.core.fleet import Fleet, Group
-from pyworker.engine.core.view import (
+from pyworker.engine.core.scaling.fleet import Fleet, Group
+from pyworker.engine.core.scaling.view import (
     Action,
     Create,
     Destroy,

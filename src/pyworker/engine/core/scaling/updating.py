@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from pyworker.engine.core.crashes import retry_in_s
-from pyworker.engine.core.demand import Demand
-from pyworker.engine.core.fleet import Fleet, Group
-from pyworker.engine.core.memory import Tempo
-from pyworker.engine.core.plan import Plan
-from pyworker.engine.core.view import Phase, WorkerView
-from pyworker.engine.core.words import per_s, seconds, shortened
+from pyworker.engine.core.scaling.crashes import retry_in_s
+from pyworker.engine.core.scaling.demand import Demand
+from pyworker.engine.core.scaling.fleet import Fleet, Group
+from pyworker.engine.core.scaling.memory import Tempo
+from pyworker.engine.core.scaling.plan import Plan
+from pyworker.engine.core.scaling.view import Phase, WorkerView
+from pyworker.engine.core.scaling.words import per_s, seconds, shortened
 
 __all__ = ["judge", "outdated", "update"]
 

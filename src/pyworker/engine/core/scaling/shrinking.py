@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pyworker.engine.core.demand import Demand
-from pyworker.engine.core.memory import Tempo
-from pyworker.engine.core.plan import Plan
-from pyworker.engine.core.view import Phase, WorkerView
-from pyworker.engine.core.words import counted, per_s, seconds
+from pyworker.engine.core.scaling.demand import Demand
+from pyworker.engine.core.scaling.memory import Tempo
+from pyworker.engine.core.scaling.plan import Plan
+from pyworker.engine.core.scaling.view import Phase, WorkerView
+from pyworker.engine.core.scaling.words import counted, per_s, seconds
 
 __all__ = ["keep_limits", "rest_all", "shrink"]
 

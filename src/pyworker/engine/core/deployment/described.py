@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
+from pyworker.engine.core.deployment.toml_lines import Place
 from pyworker.engine.core.parameters import PLACEHOLDERS
-from pyworker.engine.core.toml_lines import Place
 from pyworker.names import nearest
 
 __all__ = ["Problems", "Table", "filled", "shown"]

@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pyworker.engine.core.fleet import Fleet
-from pyworker.engine.core.memory import Memory, Tempo, highest, with_peak
-from pyworker.engine.core.view import Phase, View
-from pyworker.engine.core.words import per_s, seconds
+from pyworker.engine.core.scaling.fleet import Fleet
+from pyworker.engine.core.scaling.memory import Memory, Tempo, highest, with_peak
+from pyworker.engine.core.scaling.view import Phase, View
+from pyworker.engine.core.scaling.words import per_s, seconds
 
 __all__ = ["Demand", "demand"]
 

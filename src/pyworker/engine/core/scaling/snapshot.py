@@ -7,8 +7,8 @@ from typing import NamedTuple
 from pyworker.engine.core.dispatch import Dispatcher
 from pyworker.engine.core.endpoints import BURST_WINDOW_S, STABLE_WINDOW_S, Endpoint, Group
 from pyworker.engine.core.registry import Registry
+from pyworker.engine.core.scaling.view import GroupView, Phase, View, WorkerView
 from pyworker.engine.core.silence import LOST_S
-from pyworker.engine.core.view import GroupView, Phase, View, WorkerView
 from pyworker.engine.core.workers import Life, Worker
 
 __all__ = ["Windows", "phase_of", "view_of"]
@@ -45,11 +45,11 @@ def view_of(
         parameters=endpoint.parameters,
         groups=[_group(group) for group in registry.groups(endpoint)],
         workers=[_worker(worker, now_s) for worker in registry.workers(endpoint)],
-        stable_load_per_s=endpoint.demand.per_s(windows.stable_s, now_s) * ratio,
-        burst_load_per_s=endpoint.demand.per_s(windows.burst_s, now_s) * ratio,
+        stable_load_per_s=endpoint.arrivals.per_s(windows.stable_s, now_s) * ratio,
+        burst_load_per_s=endpoint.arrivals.per_s(windows.burst_s, now_s) * ratio,
         held=held,
         held_requests=held_requests,
-        idle_s=now_s - endpoint.demand.last_s,
+        idle_s=now_s - endpoint.arrivals.last_s,
         paused=endpoint.stopped,
     )
 
