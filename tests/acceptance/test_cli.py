@@ -234,3 +234,12 @@ async def test_a_worker_that_is_not_there_is_told_without_a_traceback() -> None:
     assert ended.status != 0
     assert "/nowhere/worker.py" in ended.err
     assert "Traceback" not in ended.err
+
+
+async def test_a_command_asks_an_engine_again_that_has_too_much_to_do() -> None:
+    async with FakeServer() as busy:
+        key = {"endpoint": "default", "mtoken": "m", "ticket_key": None, "ticket_key_id": None, "success": True}
+        too_much = answer({"success": False, "error": "overloaded", "msg": "try again"}, status=503)
+        busy.on("/api/v0/worker_tokens/", too_much, answer(key))
+        ended = await pyworker("worker", "token", "--engine", busy.url, "-e", "default", "--json", env=KEY)
+        assert json.loads(ended.out)["MASTER_TOKEN"] == "m"

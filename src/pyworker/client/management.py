@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -38,6 +39,9 @@ from pyworker.wire_management import (
 __all__ = ["Management", "fetch", "issue_token", "list_endpoints"]
 
 PATIENCE_S: Final = 15.0
+BUSY: Final = 503
+TRIES: Final = 6
+ASK_AGAIN_S: Final = 1.0
 NOT_THERE: Final = "404: Not Found"  # of a path that nobody serves, in aiohttp's words
 
 _T = TypeVar("_T")
@@ -200,7 +204,21 @@ def list_endpoints(web_url: str, api_key: str) -> list[dict[str, Any]]:
 
 
 def fetch(url: str, api_key: str | None = None, body: bytes | None = None, *, method: str | None = None) -> bytes:
-    """GET, or POST when there is a body, or another method. Raises EngineUnreachable, EngineRefused."""
+    """GET, or POST when there is a body, or another method. Raises EngineUnreachable, EngineRefused.
+
+    An engine that has too much to do refuses at once, before anything is done: it is asked again for a while.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return _fetch(url, api_key, body, method)
+        except EngineRefused as error:
+            if error.answered_status != BUSY:
+                raise
+            time.sleep(ASK_AGAIN_S)
+    return _fetch(url, api_key, body, method)
+
+
+def _fetch(url: str, api_key: str | None, body: bytes | None, method: str | None) -> bytes:
     headers = {"Content-Type": "application/json"}
     if api_key is not None:
         headers["Authorization"] = f"Bearer {api_key}"
