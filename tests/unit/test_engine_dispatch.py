@@ -166,6 +166,18 @@ def test_a_finished_request_is_no_longer_in_the_air(book: Book) -> None:
     assert worker.load == 0.0
 
 
+def test_what_has_ended_is_not_counted_until_the_next_report(book: Book) -> None:
+    worker = book.join()
+    first, second = book.sent(cost=100), book.sent(cost=300)
+    book.report(cur_load=400.0, working_request_idxs=[first.request_idx, second.request_idx])
+    for _ in range(2):  # told twice
+        book.finish(worker, first.request_idx, "Success")
+    assert worker.load == pytest.approx(300.0)
+    book.report(cur_load=300.0, working_request_idxs=[second.request_idx])
+    book.finish(worker, first.request_idx, "Success")
+    assert worker.load == 300.0
+
+
 # --- a known request_idx ---
 
 

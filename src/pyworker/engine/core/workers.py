@@ -108,6 +108,7 @@ class Worker:
         default_factory=OrderedDict[int, "tuple[float, float]"], repr=False
     )
     _air_cost: float = 0.0
+    _counted: dict[int, float] = field(default_factory=dict[int, float], repr=False)  # claims in its last report
 
     # --- what it is ---
 
@@ -183,6 +184,7 @@ class Worker:
         self.working = int(amount(status.num_requests_working, self.working))
         self.disk_gb = amount(status.disk_usage, self.disk_gb)
         self.rolling_load += _ROLLING * (self.counted_load - self.rolling_load)
+        self._counted = dict(listed)
         for request_idx in listed:
             self._land(request_idx)
         if len(listed) == len(status.working_request_idxs or ()):
@@ -202,8 +204,10 @@ class Worker:
         return self.reqnum
 
     def finished(self, request: FinishedRequest) -> None:
-        """A request that was sent to it has ended."""
+        """A request that was sent to it has ended: what its last report counted for it is no load any more."""
         self._land(request.request_idx)
+        claim = self._counted.pop(request.request_idx, 0.0)
+        self.counted_load = max(0.0, self.counted_load - claim * self.endpoint.counted_per_claimed)
         if request.status != "Rejected":
             self.reliability += _RELIABILITY * (float(request.success) - self.reliability)
 
@@ -218,6 +222,7 @@ class Worker:
         self.benchmarks = False
         self.epoch += 1
         self.counted_load, self.working = 0.0, 0
+        self._counted = {}
         self._air.clear()
         self._air_cost = 0.0
         self.endpoint.stirred = True

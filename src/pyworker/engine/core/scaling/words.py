@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["counted", "number", "per_s", "seconds", "shortened"]
 
-_LONGEST = 300
+_LONGEST, _HEAD, _TAIL = 300, 110, 180
 
 
 def number(amount: float) -> str:
@@ -28,5 +28,5 @@ def counted(count: int, noun: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """A failure's text for a line of a log: the end is what tells most."""
-    return text if len(text) <= _LONGEST else f"...{text[-_LONGEST:]}"
+    """A failure's text for a line of a log: the beginning says what failed, the end most often why."""
+    return text if len(text) <= _LONGEST else f"{text[:_HEAD]} ... {text[-_TAIL:]}"
