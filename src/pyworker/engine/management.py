@@ -190,32 +190,37 @@ class Management:
         await self._end([worker])
         self._scaler.nudge()
 
-    def stop_worker(self, worker: Worker) -> None:
-        """Let it be cold. Raises BadRequest for one that is not started here, or is being dealt with."""
+    async def stop_worker(self, worker: Worker) -> None:
+        """Let it be cold; an external one drains, ends, and is started anew on its machine.
+
+        Raises BadRequest for one that is being dealt with; ``ExternalWorkers.drain`` says what else.
+        """
+        if worker.is_external:
+            await self._instances.external.drain(worker)
+            return
         self._require_idle(worker)
         self._instances.stop(worker)
 
     def start_worker(self, worker: Worker) -> None:
-        """Start it again. Raises BadRequest like ``stop_worker``."""
+        """Start it again. Raises BadRequest for one that is not started here, or is being dealt with."""
         self._require_idle(worker)
         self._instances.start(worker)
 
     def _require_idle(self, worker: Worker) -> None:
         if worker.is_external:
-            raise BadRequest(f"worker {worker.id} is not started here: stop or start it on its own machine")
+            raise BadRequest(f"worker {worker.id} is not started here: start it on its own machine")
         if self._instances.is_busy(worker):
             raise BadRequest(f"worker {worker.id} is {worker.state}: wait until that is done")
 
     async def worker_logs(self, worker: Worker, tail: int) -> dict[str, list[str]]:
-        """The last lines of its logs, by log. Raises BadRequest where they are not to be had, ProviderError."""
+        """The last lines of its logs, by log. Raises what ``Instances.logs`` does."""
         return await self._instances.logs(worker, max(1, min(tail, MOST_TAIL)))
 
     async def _end(self, workers: list[Worker]) -> None:
         for worker in workers:
-            if worker.is_external:
-                await self._engine.records.remove_worker(worker)
-            elif not self._instances.is_busy(worker):
+            if not worker.is_external and not self._instances.is_busy(worker):
                 self._instances.destroy(worker)
+        await self._instances.external.dismiss([worker for worker in workers if worker.is_external])
 
     # --- keys ---
 
