@@ -1,6 +1,6 @@
 """Runs in the SDK's Python: makes the calls that argv[1] says and prints what came, as JSON. See sdk.py."""
 
-# ruff: noqa: BLE001, PERF401, T201
+# ruff: noqa: BLE001, T201
 
 import asyncio
 import json

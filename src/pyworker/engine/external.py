@@ -29,7 +29,7 @@ class ExternalWorkers:
         self._engine = engine
         self._calls = WorkerCalls(engine.authority.root_pem, engine.config.trusted_networks)
         self._last: dict[Group, Worker] = {}  # that was told in the update that is under way
-        self._tasks: dict[object, asyncio.Task[None]] = {}
+        self._tasks: dict[Worker | Group, asyncio.Task[None]] = {}  # one thing at a time for each
 
     # --- asked for by people ---
 
@@ -72,16 +72,19 @@ class ExternalWorkers:
 
     # --- as time passes ---
 
-    async def step(self) -> None:
-        """Forget those that have drained, and go on with updates. Waits for no worker."""
-        for worker in list(self._engine.registry.all_workers):
-            if worker.is_external and worker.life is Life.DESTROYING:
-                self._begin(worker, self._let_go(worker))
-        groups = [group for group in self._engine.registry.groups() if group.parameters.launch is None]
-        for group in groups:
-            if group.before is not None:
-                self._begin(group, self._update(group))
-        self._last = {group: self._last[group] for group in groups if group in self._last and group.before is not None}
+    def step(self) -> None:
+        """Forget those that have drained, and go on with updates. Waits for nobody."""
+        registry, now_s = self._engine.registry, time.monotonic()
+        for worker in registry.all_workers:
+            if worker.is_external and worker not in self._tasks and _is_done(worker, now_s):
+                self._begin(worker, self._forget(worker))
+        updating = [
+            group for group in registry.groups() if group.parameters.launch is None and group.before is not None
+        ]
+        self._last = {group: worker for group, worker in self._last.items() if group in updating}
+        for group in updating:
+            if group not in self._tasks:
+                self._update(group)
 
     async def close(self) -> None:
         """Cut off what is being done: the next engine does it."""
@@ -90,11 +93,7 @@ class ExternalWorkers:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, what: object, work: Coroutine[Any, Any, None]) -> None:
-        """One thing at a time for each worker and each group."""
-        if what in self._tasks:
-            work.close()
-            return
+    def _begin(self, what: Worker | Group, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._carry_out(work))
         self._tasks[what] = task
         task.add_done_callback(lambda _: self._tasks.pop(what, None))
@@ -105,37 +104,48 @@ class ExternalWorkers:
         except StoreError as error:
             log.error("what became of a worker cannot be stored: %s", error)
 
-    async def _let_go(self, worker: Worker) -> None:
-        now_s = time.monotonic()
-        if worker.told_s is None:  # an engine before has told it
-            await self._engine.records.remove_worker(worker)
-            return
-        for_s = now_s - worker.told_s
-        drains = worker.reported == "STOPPING" and not worker.gone
-        if for_s >= SOON_S and (not drains or for_s >= worker.group.parameters.drain_s):
-            await self._engine.records.remove_worker(worker)
-            self._engine.journal.note(worker.endpoint, f"worker {worker.id} is forgotten", group=worker.group)
+    async def _forget(self, worker: Worker) -> None:
+        await self._engine.records.remove_worker(worker)
+        self._engine.journal.note(worker.endpoint, f"worker {worker.id} is forgotten", group=worker.group)
 
-    async def _update(self, group: Group) -> None:
-        registry, name = self._engine.registry, group.parameters.name
+    # --- updates ---
+
+    def _update(self, group: Group) -> None:
+        registry, now_s = self._engine.registry, time.monotonic()
         members, ready = registry.members(group), registry.ready(group.endpoint)
-        now_s = time.monotonic()
         step = next_step(members, ready, self._last.get(group), _load_per_s(group.endpoint, now_s), now_s)
-        group.trouble = step.why
+        group.condition = step.why
         if step.is_done:
-            await self._engine.records.settle(group)
-            self._say(group, f"update of {name} to version {group.version} is complete: {step.why}")
+            self._begin(group, self._settle(group, step.why))
         elif step.worker is not None:
-            try:
-                await self.drain(step.worker)
-            except PyWorkerError as error:
-                group.trouble = str(error)
-                return
-            self._last[group] = step.worker
-            self._say(group, f"update worker {step.worker.id} to version {group.version}: {step.why}")
+            self._begin(group, self._tell(group, step.worker, step.why))
+
+    async def _settle(self, group: Group, why: str) -> None:
+        await self._engine.records.settle(group)
+        self._say(group, f"update of {group.parameters.name} to version {group.version} is complete: {why}")
+
+    async def _tell(self, group: Group, worker: Worker, why: str) -> None:
+        try:
+            await self.drain(worker)
+        except PyWorkerError as error:
+            group.condition = f"worker {worker.id} cannot be updated: {error}"
+            return
+        self._last[group] = worker
+        self._say(group, f"update worker {worker.id} to version {group.version}: {why}")
 
     def _say(self, group: Group, text: str) -> None:
         self._engine.journal.note(group.endpoint, text, group=group)
+
+
+def _is_done(worker: Worker, now_s: float) -> bool:
+    """Whether it was let go, and has drained."""
+    if worker.life is not Life.DESTROYING:
+        return False
+    if worker.told_s is None:  # an engine before this one told it
+        return True
+    for_s = now_s - worker.told_s
+    drains = worker.reported == "STOPPING" and not worker.gone
+    return for_s >= SOON_S and (not drains or for_s >= worker.group.parameters.drain_s)
 
 
 def _load_per_s(endpoint: Endpoint, now_s: float) -> float:

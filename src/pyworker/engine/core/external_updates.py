@@ -34,7 +34,7 @@ def next_step(
 
     Workers that are not ours cannot be told, and those that are gone come back with the newest version anyway.
     """
-    if last in members and last.told_s is not None:
+    if last is not None and last in members and last.told_s is not None:
         return Step(None, is_done=False, why=_awaited(last, now_s - last.told_s))
     old = [worker for worker in members if worker.version != worker.group.version and _can_be_told(worker)]
     if not old:
