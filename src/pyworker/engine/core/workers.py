@@ -296,7 +296,7 @@ class Worker:
         self.endpoint.stirred = True
 
     def _notice_return(self, status: WorkerStatus, told_s: float, now_s: float) -> None:
-        """What a worker that was told to drain says: that it drains, or that it is back, unless this is a late report."""
+        """What it says once it was told to drain: that it drains, or that it is back, unless this is a late report."""
         if status.state == "draining":
             self.left = True
         elif self.left or now_s - told_s >= LATE_S:
