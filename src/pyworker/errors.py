@@ -53,6 +53,7 @@ __all__ = [
     "TicketOvertaken",
     "TooManySessions",
     "UnsupportedMedia",
+    "WorkerNotReached",
     "WorkerUnreachable",
     "WrongKey",
     "WrongToken",
@@ -298,6 +299,12 @@ class NotFound(PyWorkerError):
 
 class ProviderError(PyWorkerError):
     """A worker could not be started or stopped; the message says why and what to do."""
+
+
+class WorkerNotReached(PyWorkerError):
+    """A worker on a machine of its own did not do as it was told; the message says why and what to do."""
+
+    status = 502
 
 
 # --- what the engine keeps -----------------------------------------------------------------------------

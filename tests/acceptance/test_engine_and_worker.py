@@ -12,6 +12,7 @@ import pytest
 
 from pyworker.client import Client
 from pyworker.testing import FakeModel, WorkerProcess, answer, stream
+from pyworker.worker.serve import EXIT_UPDATE
 from tests.support.commands import PYWORKER
 from tests.support.engines import API_KEY, EngineUnderTest, an_engine
 from tests.support.sdk import limit_s, needs_sdk, sdk_calls
@@ -39,8 +40,15 @@ class Site:
         model.on("/generate", answer({"response": "Hi"}))
         model.on("/generate_stream", stream([f"data: {_json(event)}\n\n" for event in EVENTS]))
         env = await self._place(worker_id) | {"MODEL_SERVER_URL": model.url, "MODEL_LOG": str(log)}
+        return await self._start(env), model
+
+    async def start_anew(self, ended: WorkerProcess) -> WorkerProcess:
+        """What a start script does: the same worker, at the same port, with the same token."""
+        return await self._start({**ended.env, "WORKER_PORT": str(ended.port)})
+
+    async def _start(self, env: dict[str, str]) -> WorkerProcess:
         command = [*PYWORKER, "run", "workers/hello_world"]
-        return await self._open.enter_async_context(WorkerProcess(command, env=env)), model
+        return await self._open.enter_async_context(WorkerProcess(command, env=env))
 
     async def _place(self, worker_id: int) -> dict[str, str]:
         token = await self.engine.token()
@@ -136,3 +144,24 @@ async def test_a_worker_that_drains_finishes_what_it_has_and_gets_nothing_new(si
 async def _state_of(site: Site, worker_id: int) -> str:
     _, workers = await site.engine.post("/get_endpoint_workers/", {"id": 1, "api_key": API_KEY})
     return next((worker["status"] for worker in workers if worker["id"] == worker_id), "")
+
+
+async def test_external_workers_are_updated_one_after_the_other_and_somebody_always_answers(site: Site) -> None:
+    workers = [(await site.start_worker(number))[0] for number in (1, 2)]
+    for worker in workers:
+        await worker.ready()
+    key = {"Authorization": f"Bearer {API_KEY}"}
+    assert (await site.engine.post("/update_workers/", {"workergroup_id": 1}, headers=key))[0] == 200
+    left = {asyncio.create_task(worker.ended()): worker for worker in workers}
+    while left:
+        done, _ = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        (ended,) = done  # one at a time
+        first = left.pop(ended)
+        assert ended.result() == EXIT_UPDATE
+        assert await site.ask() != first.url
+        await (await site.start_anew(first)).ready()
+    while (group := (await site.engine.get("/api/v0/workergroups/1/", headers=key))[1]["result"])["updating_from"]:
+        await asyncio.sleep(0.05)
+    assert group["version"] == 2
+    _, logs = await site.engine.get("/api/v0/workers/1/logs/", headers=key)
+    assert logs["logs"]["model.log"] == ["infer server has started"]

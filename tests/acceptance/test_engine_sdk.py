@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pyworker.testing import Behaviour, FakeModel, FakeRequest, WorkerProcess, answer, stream
 from tests.support.engines import API_KEY, ReportingWorker, a_fleet, an_engine
+from tests.support.scaled_engine import a_world, deployment
 from tests.support.sdk import SDK_PYTHON, SDK_WORKER, limit_s, needs_sdk, sdk_calls
 
 pytestmark = [needs_sdk, limit_s]
@@ -91,3 +92,34 @@ async def test_its_worker_joins_our_engine_and_takes_the_engines_signatures(tmp_
             model.log("model loaded")
             answered, again = await sdk_calls(engine.url, API_KEY, "default", GENERATE, GENERATE)
             assert answered == again == {"status": 200, "response": {"response": "Hi"}, "url": worker.url}
+
+
+async def test_it_makes_an_endpoint_whose_workers_come_from_a_template_uses_it_and_deletes_it(tmp_path: Path) -> None:
+    described = {"endpoint_name": "images", "min_load": 0.0, "cold_workers": 0, "max_workers": 1, "target_util": 0.8}
+    group = {"template_hash": "group-0", "gpu_ram": 24.0, "launch_args": "--shm-size 1g", "search_params": "num_gpus=1"}
+    payload = {"tokens": 2}
+    steps = [
+        {"do": "request", "route": "/generate", "payload": payload, "cost": 2},
+        {"do": "session", "route": "/generate", "payload": payload, "cost": 2},
+        {"do": "workers"},
+    ]
+    async with a_world(deployment(), tmp_path / "engine") as world:
+        managing = {"do": "manage", "endpoint": described, "group": group, "steps": steps}
+        (seen,) = await sdk_calls(world.running.url, API_KEY, "default", managing)
+        assert "raised" not in seen, seen
+        assert seen["found"]
+        assert described.items() <= seen["endpoint"]["config"].items()
+        assert seen["request"]["status"] == 200
+        assert seen["session"] == {"statuses": [200, 200], "was_open": True, "is_open": False}
+        assert [worker["status"] for worker in seen["workers"]] == ["IDLE"] == seen["listed"]
+        assert seen["managed"].keys() == seen["request"]["response"].keys()
+        assert seen["updated"]["success"]
+        assert (seen["group_left"], seen["left"]) == (None, ["default"])
+
+
+async def test_a_template_that_the_engine_does_not_have_is_told_plainly() -> None:
+    async with an_engine() as engine:
+        _, listed = await engine.get("/api/v0/endptjobs/", headers={"Authorization": f"Bearer {API_KEY}"})
+        group = {"endpoint_id": listed["results"][0]["id"], "template_hash": "a1b2", "gpu_ram": 24.0}
+        (told,) = await sdk_calls(engine.url, API_KEY, "default", {"do": "create_group", "group": group})
+        assert "template_hash names no workergroup template" in told["raised"]

@@ -29,7 +29,9 @@ async def sdk_calls(engine_url: str, api_key: str, endpoint: str, *calls: dict[s
     """Let the SDK's client make these calls one after the other; what each gave, or ``{"raised": ...}``.
 
     A call is ``{"do": "workers"}``, or ``{"do": "request" | "stream" | "session", "route", "payload", "cost"?}``, a
-    session being one that is opened, asked twice and closed.
+    session being one that is opened, asked twice and closed. ``{"do": "create_group", "group"}`` makes a workergroup;
+    ``{"do": "manage", "endpoint", "group", "steps"}`` makes an endpoint with a workergroup, makes the calls ``steps``
+    at it, updates the workergroup, deletes both, and gives all that it saw.
     """
     process = await asyncio.create_subprocess_exec(
         str(SDK_PYTHON),

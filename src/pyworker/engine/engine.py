@@ -49,7 +49,8 @@ class EngineConfig:
     """How an engine is started; port 0 takes any free one. ``networks`` are where its workers may be.
 
     ``api_key`` opens everything for as long as this engine runs, beside the keys that are stored. ``endpoints`` are
-    made when there are none of these names. ``tls`` are a certificate and its key, as PEM files.
+    made when there are none of these names. ``tls`` are a certificate and its key, as PEM files. Into
+    ``trusted_networks`` the engine sends a worker's mtoken over plain http; elsewhere over https only.
     """
 
     api_key: str | None = field(default=None, repr=False)
@@ -58,6 +59,7 @@ class EngineConfig:
     port: int = 8080
     max_queue_time_s: float = 30.0
     networks: Sequence[Network] = ANYWHERE
+    trusted_networks: Sequence[Network] = ()
     max_body_bytes: int = 4 * 1024 * 1024
     tls: tuple[str, str] | None = None
     public_url: str = ""  # under which workers elsewhere reach it; made of host and port when empty

@@ -17,9 +17,10 @@ from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.core.parameters import Launch
 from pyworker.engine.core.workers import Life, Worker
 from pyworker.engine.engine import Engine
+from pyworker.engine.external import ExternalWorkers
 from pyworker.engine.providers.base import Instance, InstanceSpec, InstanceState, Provider
 from pyworker.engine.store.rows import Wanted
-from pyworker.errors import BadRequest, ProviderError, PyWorkerError, StoreError
+from pyworker.errors import ProviderError, PyWorkerError, StoreError
 from pyworker.tickets import TicketKey
 
 __all__ = ["Instances"]
@@ -34,6 +35,7 @@ class Instances:
     """``providers`` by the name that workergroups give."""
 
     def __init__(self, engine: Engine, providers: Mapping[str, Provider]) -> None:
+        self.external = ExternalWorkers(engine)
         self._engine = engine
         self._providers = providers
         self._tasks: dict[Worker, asyncio.Task[None]] = {}
@@ -77,13 +79,14 @@ class Instances:
         self._begin(worker, self._destroy(worker, drain=is_well))
 
     async def logs(self, worker: Worker, tail: int) -> dict[str, list[str]]:
-        """The last lines of a worker's logs, by log. Raises BadRequest for one that is not started here."""
+        """The last lines of a worker's logs, by log. Raises ProviderError; ``ExternalWorkers.logs`` says what else."""
         if worker.is_external:
-            raise BadRequest(f"worker {worker.id} is not started here: its logs are at {worker.url}/pyworker/logs")
+            return await self.external.logs(worker, tail)
         return await self._provider(worker).logs(worker.number, tail)
 
     async def close(self) -> None:
         """Cut off what is being done, then end all that runs. What was wanted stays wanted: the next engine does it."""
+        await self.external.close()
         tasks = [*self._tasks.values(), *self._others]
         for task in tasks:
             task.cancel()

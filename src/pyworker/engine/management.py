@@ -32,6 +32,7 @@ MOST_TAIL: Final = 2_000
 STATES: Final = ("active", "stopped")
 _OTHER_NAMES: Final = {"min_workers": "cold_workers"}
 _NOT_EXTRA: Final = {"id", "api_key", "endpoint_id", "endpoint_name", "launch", "client_id", "created_at", "version"}
+_SECRET: Final = {"docker_login_user", "docker_login_pass", "docker_login_repo"}  # clients send them; not ours to keep
 
 
 class Management:
@@ -91,13 +92,19 @@ class Management:
         endpoint = self._endpoint_of(fields)
         template = fields.get("template_hash")
         base = self.templates.get(str(template)) if template is not None else None
-        if template is not None and base is None and fields.get("launch") is None:
-            known = ", ".join(self.templates) or "none"
-            raise BadRequest(f"template_hash names no workergroup template: {template!r}; there is {known}")
+        if base is None and fields.get("launch") is None:
+            self._refuse_unknown(template, fields.get("template_id"))
         parameters = checked(base or GroupParameters(name=str(template or "default")), fields)
         group = await self._engine.records.add_group(endpoint, parameters, _extra(fields))
         self._changed(endpoint, f"given the workergroup {parameters.name}")
         return group
+
+    def _refuse_unknown(self, template: Any, template_id: Any) -> None:
+        known = ", ".join(self.templates) or "none"
+        if template is not None:
+            raise BadRequest(f"template_hash names no workergroup template: {template!r}; there is {known}")
+        if template_id is not None:
+            raise BadRequest(f"template_id names nothing here: give a template_hash instead; there is {known}")
 
     async def change_group(self, group: Group, fields: Mapping[str, Any]) -> None:
         """Change what is given; another launch is rolled out. Raises JsonDataException, StoreError."""
@@ -183,32 +190,37 @@ class Management:
         await self._end([worker])
         self._scaler.nudge()
 
-    def stop_worker(self, worker: Worker) -> None:
-        """Let it be cold. Raises BadRequest for one that is not started here, or is being dealt with."""
+    async def stop_worker(self, worker: Worker) -> None:
+        """Let it be cold; an external one drains, ends, and is started anew on its machine.
+
+        Raises BadRequest for one that is being dealt with; ``ExternalWorkers.drain`` says what else.
+        """
+        if worker.is_external:
+            await self._instances.external.drain(worker)
+            return
         self._require_idle(worker)
         self._instances.stop(worker)
 
     def start_worker(self, worker: Worker) -> None:
-        """Start it again. Raises BadRequest like ``stop_worker``."""
+        """Start it again. Raises BadRequest for one that is not started here, or is being dealt with."""
         self._require_idle(worker)
         self._instances.start(worker)
 
     def _require_idle(self, worker: Worker) -> None:
         if worker.is_external:
-            raise BadRequest(f"worker {worker.id} is not started here: stop or start it on its own machine")
+            raise BadRequest(f"worker {worker.id} is not started here: start it on its own machine")
         if self._instances.is_busy(worker):
             raise BadRequest(f"worker {worker.id} is {worker.state}: wait until that is done")
 
     async def worker_logs(self, worker: Worker, tail: int) -> dict[str, list[str]]:
-        """The last lines of its logs, by log. Raises BadRequest where they are not to be had, ProviderError."""
+        """The last lines of its logs, by log. Raises what ``Instances.logs`` does."""
         return await self._instances.logs(worker, max(1, min(tail, MOST_TAIL)))
 
     async def _end(self, workers: list[Worker]) -> None:
         for worker in workers:
-            if worker.is_external:
-                await self._engine.records.remove_worker(worker)
-            elif not self._instances.is_busy(worker):
+            if not worker.is_external and not self._instances.is_busy(worker):
                 self._instances.destroy(worker)
+        await self._instances.external.dismiss([worker for worker in workers if worker.is_external])
 
     # --- keys ---
 
@@ -264,7 +276,7 @@ def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _extra(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of the wire that mean nothing here and are given back as they came."""
-    known = _NOT_EXTRA | set(GroupParameters.__struct_fields__)
+    known = _NOT_EXTRA | _SECRET | set(GroupParameters.__struct_fields__)
     return {name: value for name, value in fields.items() if name not in known and value is not None}
 
 

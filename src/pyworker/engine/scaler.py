@@ -61,6 +61,7 @@ class Scaler:
         await self._instances.take_in()
         for endpoint in self._engine.registry.endpoints:
             await self._decide(endpoint)
+        self._instances.external.step()
         for endpoint in self.decisions.keys() - set(self._engine.registry.endpoints):
             del self.decisions[endpoint]
             self._said.pop(endpoint, None)

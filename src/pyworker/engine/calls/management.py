@@ -174,8 +174,8 @@ async def delete_worker(request: web.Request) -> web.Response:
 
 @account_only
 async def stop_worker(request: web.Request) -> web.Response:
-    """Let a worker drain and be cold."""
-    request.app[MANAGEMENT].stop_worker(_worker(request))
+    """Let a worker drain and be cold; an external one is started anew by its machine."""
+    await request.app[MANAGEMENT].stop_worker(_worker(request))
     return answer({"success": True})
 
 

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pyworker.errors import BadRequest
 
-__all__ = ["ANYWHERE", "Network", "check_worker_url", "host_of"]
+__all__ = ["ANYWHERE", "Network", "check_worker_url", "host_of", "require_safe_way"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -31,6 +31,21 @@ def check_worker_url(url: str, networks: Sequence[Network]) -> None:
     address = _address(parts.hostname or "")
     if not any(address in network for network in networks):
         raise BadRequest(f"the worker's address {address} is in none of the networks that this engine allows")
+
+
+def require_safe_way(url: str, trusted: Sequence[Network]) -> None:
+    """Raises BadRequest unless a secret may be sent to a url that was checked.
+
+    It may over https, and over plain http to this machine or into a network that is trusted not to be listened to.
+    """
+    if urlsplit(url).scheme == "https":
+        return
+    address = _address(host_of(url))
+    if not address.is_loopback and not any(address in network for network in trusted):
+        raise BadRequest(
+            f"the worker at {url} has no certificate, and its mtoken is not sent over plain http: start it with "
+            "USE_SSL=true, or the engine with --trust-network for its network"
+        )
 
 
 def host_of(url: str) -> str:

@@ -2,7 +2,7 @@
 
     (provider)  CREATING ──> RUNNING ──> STOPPING ──> STOPPED ──> STARTING ──> RUNNING
                              RUNNING ──> FAILED (ended by itself)    any ──> DESTROYING
-    (external)  RUNNING, for as long as it reports
+    (external)  RUNNING, for as long as it reports; told to drain it goes and comes back with its group's version
 
 While it is RUNNING, what it reports is its state. A worker's numbers are its own claim: what is not a finite number
 of 0 or more is taken as not given, so that no report can make an expected wait meaningless. ``now_s`` is the engine's
@@ -27,6 +27,7 @@ __all__ = ["Life", "Worker", "amount"]
 IN_THE_AIR_S: Final = 10.0  # what was not reported by then never arrived, or has come and gone
 MOST: Final = 1e12  # of any workload, so that sums stay finite
 STEADY_S: Final = 60.0  # ready for so long, its failures before that are forgotten
+LATE_S: Final = 5.0  # a report that says nothing of the drain that was begun so long ago is no late one
 _ROLLING = 0.1
 _RELIABILITY = 0.05
 
@@ -103,6 +104,8 @@ class Worker:
     disk_gb: float = 0.0
     sent_s: float = -math.inf
     probed_s: float = -math.inf
+    told_s: float | None = None  # when it was told to drain, until it is ready again
+    left: bool = False  # since it was told, it was seen to drain or to be gone
     # claim and time of what was sent and is not reported yet, oldest first
     _air: OrderedDict[int, tuple[float, float]] = field(
         default_factory=OrderedDict[int, "tuple[float, float]"], repr=False
@@ -165,6 +168,12 @@ class Worker:
         self.since_s = now_s
         self.endpoint.stirred = True
 
+    def told_to_drain(self, now_s: float) -> None:
+        """It has agreed to drain, end and be started anew on its machine: it takes no more requests from now on."""
+        self.told_s, self.left = now_s, False
+        self.reported, self.since_s = "STOPPING", now_s
+        self.endpoint.stirred = True
+
     def begin_anew(self) -> None:
         """Its provider starts it again, at an address that it will report."""
         self.url, self.started_s, self.loaded_s, self.received, self.load_time_s = "", 0.0, None, 0, 0.0
@@ -220,6 +229,7 @@ class Worker:
         """It went away: what was sent to it is lost."""
         self.gone, self.reported = True, ""
         self.benchmarks = False
+        self.left = True
         self.epoch += 1
         self.counted_load, self.working = 0.0, 0
         self._counted = {}
@@ -270,6 +280,8 @@ class Worker:
 
     def _take_state(self, status: WorkerStatus, now_s: float) -> None:
         before, self.reported = self.reported, self._state(status)
+        if self.told_s is not None:
+            self._notice_return(status, self.told_s, now_s)
         self.benchmarks = self.reported == "MODEL_LOADING" and status.state == "benchmarking"
         if self.reported == "ERROR":
             self.error = (status.error_msg or "")[:500]
@@ -287,6 +299,17 @@ class Worker:
         if self.life in _LOADS:
             self.life = Life.RUNNING
         self.endpoint.stirred = True
+
+    def _notice_return(self, status: WorkerStatus, told_s: float, now_s: float) -> None:
+        """What it says once it was told to drain: that it drains, or that it is back, unless this is a late report."""
+        if status.state == "draining":
+            self.left = True
+        elif self.left or now_s - told_s >= LATE_S:
+            self.version, self.left = self.group.version, True
+            if self.reported == "IDLE":
+                self.told_s = None
+        else:
+            self.reported = "STOPPING"
 
     def _state(self, status: WorkerStatus) -> str:
         if status.error_msg:
