@@ -27,6 +27,7 @@ __all__ = [
     "HeadTooLarge",
     "InvalidJson",
     "JsonDataException",
+    "LaunchForbidden",
     "ModelFailed",
     "ModelUnreachable",
     "MtokenMissing",
@@ -51,6 +52,7 @@ __all__ = [
     "StoreNotWritable",
     "StoreTooNew",
     "TicketOvertaken",
+    "TooManyCalls",
     "TooManySessions",
     "UnsupportedMedia",
     "WorkerNotReached",
@@ -249,6 +251,12 @@ class Overloaded(_TryLater):
     status = 503
 
 
+class TooManyCalls(_TryLater):
+    """Too many calls of this kind in a short time: come back after Retry-After, and more slowly."""
+
+    status = 429
+
+
 # --- ours or the model server's -------------------------------------------------------------------
 
 
@@ -283,6 +291,12 @@ class WrongToken(PyWorkerError):
     """This mtoken is not known to the engine: issue one with `pyworker worker token` and set it as MASTER_TOKEN."""
 
     status = 401
+
+
+class LaunchForbidden(PyWorkerError):
+    """This engine takes no commands over the network: name a template of its deployment, or start it --allow-launch."""
+
+    status = 403
 
 
 class BadRequest(PyWorkerError):

@@ -160,8 +160,15 @@ async def test_external_workers_are_updated_one_after_the_other_and_somebody_alw
         assert ended.result() == EXIT_UPDATE
         assert await site.ask() != first.url
         await (await site.start_anew(first)).ready()
-    while (group := (await site.engine.get("/api/v0/workergroups/1/", headers=key))[1]["result"])["updating_from"]:
+    group = await _group(site)
+    while group["updating_from"]:
         await asyncio.sleep(0.05)
+        group = await _group(site)
     assert group["version"] == 2
     _, logs = await site.engine.get("/api/v0/workers/1/logs/", headers=key)
     assert logs["logs"]["model.log"] == ["infer server has started"]
+
+
+async def _group(site: Site) -> dict[str, Any]:
+    _, shown = await site.engine.get("/api/v0/workergroups/1/", headers={"Authorization": f"Bearer {API_KEY}"})
+    return shown["result"]

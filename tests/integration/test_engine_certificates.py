@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from tests.support.engines import EngineUnderTest, ReportingWorker, a_fleet
+from tests.support.engines import EngineUnderTest, ReportingWorker, a_fleet, a_folder, an_engine
 from tests.support.fleets import rsa_key
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -116,3 +116,32 @@ async def test_an_address_that_is_not_known_yet_gets_no_certificate_unless_the_t
         named = ReportingWorker(engine, await engine.token(id=7, url="https://10.0.0.7:3000"), 7)
         assert (await _sign(engine, named.mtoken, 7, _csr(rsa_key())))[0] == 200
         assert (await _sign(engine, named.mtoken, 8, _csr(rsa_key())))[0] == 401
+
+
+# --- old start scripts send no token ---
+
+
+async def test_without_a_token_an_instance_gets_one_certificate_at_its_registered_address(tmp_path: Path) -> None:
+    folder = await asyncio.to_thread(a_folder, tmp_path)
+    csr = _csr(rsa_key())
+    async with an_engine(folder, sign_without_token=True) as engine:
+        token = await engine.token(id=7, url="http://127.0.0.1:3000")
+        await engine.token(id=8, url="http://10.0.0.8:3000")
+        assert (await _sign(engine, None, 7, b"not a request"))[0] == 400  # which does not count
+        status, pem = await _sign(engine, None, 7, csr)
+        assert (status, pem.startswith(b"-----BEGIN CERTIFICATE-----")) == (200, True)
+        status, told = await _sign(engine, None, 7, csr)
+        assert (status, b"has its certificate already" in told) == (401, True)
+        for number in (8, 9):  # elsewhere; not known
+            status, told = await _sign(engine, None, number, csr)
+            assert (status, b"no worker with this id is known at the address" in told) == (401, True)
+    async with an_engine(folder, sign_without_token=True) as engine:
+        assert (await _sign(engine, None, 7, csr))[0] == 401
+        assert (await _sign(engine, token.mtoken, 7, csr))[0] == 200
+
+
+async def test_that_is_off_unless_it_was_asked_for() -> None:
+    async with an_engine() as engine:
+        await engine.token(id=7, url="http://127.0.0.1:3000")
+        status, told = await _sign(engine, None, 7, _csr(rsa_key()))
+        assert (status, b"--sign-without-token" in told) == (401, True)

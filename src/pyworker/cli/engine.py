@@ -10,14 +10,17 @@ import typer
 from pyworker.cli.common import JsonOption, examples
 from pyworker.cli.serving import (
     AddressOption,
+    AllowLaunchOption,
     AllowOption,
     DataOption,
     HostOption,
     KeyOption,
     PortOption,
     PublicUrlOption,
+    SignOption,
     TlsCertOption,
     TlsKeyOption,
+    TrustOption,
     announce,
     engine_config,
     set_up_log,
@@ -37,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
     )(engine)
 
 
-def engine(
+def engine(  # noqa: PLR0913, PLR0917 - one for each option
     host: HostOption = "127.0.0.1",
     port: PortOption = 8080,
     endpoint: Annotated[
@@ -54,6 +57,9 @@ def engine(
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
     public_url: PublicUrlOption = None,
+    trust_network: TrustOption = None,
+    sign_without_token: SignOption = False,
+    allow_launch: AllowLaunchOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run an engine: it knows the workers, sends each request to one of them, and decides how many there shall be.
@@ -74,6 +80,9 @@ def engine(
         tls_cert=tls_cert,
         tls_key=tls_key,
         public_url=public_url,
+        trust_network=trust_network,
+        sign_without_token=sign_without_token,
+        allow_launch=allow_launch,
         max_queue_time_s=max_queue_time,
     )
     set_up_log()

@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AddressOption",
+    "AllowLaunchOption",
     "AllowOption",
     "DataOption",
     "HostOption",
     "KeyOption",
     "PortOption",
     "PublicUrlOption",
+    "SignOption",
     "TlsCertOption",
     "TlsKeyOption",
+    "TrustOption",
     "announce",
     "engine_config",
     "set_up_log",
@@ -46,6 +49,25 @@ KeyOption = Annotated[
 AllowOption = Annotated[
     list[str] | None,
     typer.Option("--allow-network", metavar="CIDR", help="Where workers may be; may be repeated. Default: anywhere."),
+]
+TrustOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust-network",
+        metavar="CIDR",
+        help="Where nobody listens: workers there are called with their mtoken over plain http. May be repeated.",
+    ),
+]
+SignOption = Annotated[
+    bool,
+    typer.Option(
+        "--sign-without-token",
+        help="Old start scripts send no mtoken: sign an instance's first certificate for its address.",
+    ),
+]
+AllowLaunchOption = Annotated[
+    bool,
+    typer.Option("--allow-launch", help="Let whoever has an account key run commands here, from other machines too."),
 ]
 DataOption = Annotated[
     Path | None,
@@ -75,6 +97,9 @@ def engine_config(
     tls_cert: str | None,
     tls_key: str | None,
     public_url: str | None,
+    trust_network: Sequence[str] | None,
+    sign_without_token: bool,
+    allow_launch: bool,
     max_queue_time_s: float = 30.0,
 ) -> EngineConfig:
     """The configuration; what cannot be is told before anything is started."""
@@ -89,7 +114,10 @@ def engine_config(
         host=host,
         port=port,
         max_queue_time_s=max_queue_time_s,
-        networks=[_network(text) for text in allow_network] if allow_network else ANYWHERE,
+        networks=[_network(text, "--allow-network") for text in allow_network] if allow_network else ANYWHERE,
+        trusted_networks=[_network(text, "--trust-network") for text in trust_network or ()],
+        sign_without_token=sign_without_token,
+        allow_launch=allow_launch,
         tls=(tls_cert, tls_key) if tls_cert and tls_key else None,
         public_url=(public_url or "").rstrip("/"),
     )
@@ -122,10 +150,10 @@ def announce(running: RunningEngine, given_key: str | None, next_steps: Sequence
     typer.echo("")
 
 
-def _network(text: str) -> Network:
+def _network(text: str, option: str) -> Network:
     from ipaddress import ip_network
 
     try:
         return ip_network(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{error}; a network is written 10.0.0.0/8", param_hint="--allow-network") from None
+        raise typer.BadParameter(f"{error}; a network is written 10.0.0.0/8", param_hint=option) from None

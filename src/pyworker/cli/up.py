@@ -11,14 +11,17 @@ import typer
 from pyworker.cli.common import JsonOption, examples
 from pyworker.cli.serving import (
     AddressOption,
+    AllowLaunchOption,
     AllowOption,
     DataOption,
     HostOption,
     KeyOption,
     PortOption,
     PublicUrlOption,
+    SignOption,
     TlsCertOption,
     TlsKeyOption,
+    TrustOption,
     announce,
     engine_config,
     set_up_log,
@@ -38,7 +41,7 @@ def add_to(app: typer.Typer) -> None:
     )(up)
 
 
-def up(
+def up(  # noqa: PLR0913, PLR0917 - one for each option
     target: Annotated[Path, typer.Argument(help="A deployment.toml, or a folder with one.")],
     provider: Annotated[
         str | None, typer.Option(metavar="local|ray", help="Start all workers there, whatever the file says.")
@@ -52,6 +55,9 @@ def up(
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
     public_url: PublicUrlOption = None,
+    trust_network: TrustOption = None,
+    sign_without_token: SignOption = False,
+    allow_launch: AllowLaunchOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run an engine with one deployment: it starts and stops the workers as they are needed.
@@ -76,6 +82,9 @@ def up(
         tls_cert=tls_cert,
         tls_key=tls_key,
         public_url=public_url,
+        trust_network=trust_network,
+        sign_without_token=sign_without_token,
+        allow_launch=allow_launch,
     )
     set_up_log()
     folder = data_dir or state_folder(environment()) / "deployments" / deployment.name

@@ -101,7 +101,10 @@ def logs(
 
 @app.command(epilog=examples("pyworker worker stop 7"))
 def stop(worker_id: IdArgument, engine: EngineOption = ENGINE_URL, api_key: ApiKeyOption = None) -> None:
-    """Have a worker finish what it has and stop. It keeps its folder; the engine may start it again."""
+    """Have a worker finish what it has and stop. It keeps its folder; the engine may start it again.
+
+    One on a machine of its own ends with the status on which its start script starts it anew.
+    """
     management(engine, api_key).stop_worker(worker_id)
     typer.echo(f"worker {worker_id} is asked to stop")
 
@@ -141,6 +144,12 @@ def token(
     group: Annotated[
         str | None, typer.Option("--group", metavar="NAME", help="Its workergroup; else the endpoint's external one.")
     ] = None,
+    worker_id: Annotated[
+        int | None, typer.Option("--id", metavar="N", help="Its CONTAINER_ID, if known; else the first report's.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="Where it will be, if known; else as it reports first.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let a worker on a machine of your own join: issue its secrets, as lines for its environment.
@@ -150,7 +159,7 @@ def token(
     from pyworker.client.management import issue_token
     from pyworker.wire import TokenRequest
 
-    query = TokenRequest(endpoint, workergroup=group, signature_scheme=signature_scheme)
+    query = TokenRequest(endpoint, workergroup=group, signature_scheme=signature_scheme, url=url, id=worker_id)
     variables = _variables(issue_token(engine, require_key(api_key), query), engine)
     typer.echo(json.dumps(variables) if as_json else "\n".join(f"{name}={value}" for name, value in variables.items()))
 

@@ -39,7 +39,7 @@ from pyworker.wire_management import (
 __all__ = ["Management", "fetch", "issue_token", "list_endpoints"]
 
 PATIENCE_S: Final = 15.0
-BUSY: Final = 503
+BUSY: Final = {429, 503}
 TRIES: Final = 6
 ASK_AGAIN_S: Final = 1.0
 NOT_THERE: Final = "404: Not Found"  # of a path that nobody serves, in aiohttp's words
@@ -206,13 +206,14 @@ def list_endpoints(web_url: str, api_key: str) -> list[dict[str, Any]]:
 def fetch(url: str, api_key: str | None = None, body: bytes | None = None, *, method: str | None = None) -> bytes:
     """GET, or POST when there is a body, or another method. Raises EngineUnreachable, EngineRefused.
 
-    An engine that has too much to do refuses at once, before anything is done: it is asked again for a while.
+    An engine that has too much to do, or was asked too often, refuses at once, before anything is done: it is asked
+    again for a while.
     """
     for _ in range(TRIES - 1):
         try:
             return _fetch(url, api_key, body, method)
         except EngineRefused as error:
-            if error.answered_status != BUSY:
+            if error.answered_status not in BUSY:
                 raise
             time.sleep(ASK_AGAIN_S)
     return _fetch(url, api_key, body, method)

@@ -65,6 +65,7 @@ async def running_engine(
         await stack.enter_async_context(engine.watching())
         stack.push_async_callback(instances.close)
         await stack.enter_async_context(_meanwhile(scaler.keep_scaling()))
+        await stack.enter_async_context(_meanwhile(management.keep_deleting()))
         yield RunningEngine(engine.url, engine, management, scaler, new_key)
 
 

@@ -17,6 +17,7 @@ from pyworker.engine.core.derived import digest
 from pyworker.engine.core.dispatch import Dispatcher, Moment
 from pyworker.engine.core.endpoints import Endpoint
 from pyworker.engine.core.keys import Keys
+from pyworker.engine.core.limits import Limits, Rates
 from pyworker.engine.core.numbers import Numbers
 from pyworker.engine.core.registry import Registry
 from pyworker.engine.core.signing import Signer
@@ -50,7 +51,9 @@ class EngineConfig:
 
     ``api_key`` opens everything for as long as this engine runs, beside the keys that are stored. ``endpoints`` are
     made when there are none of these names. ``tls`` are a certificate and its key, as PEM files. Into
-    ``trusted_networks`` the engine sends a worker's mtoken over plain http; elsewhere over https only.
+    ``trusted_networks`` the engine sends a worker's mtoken over plain http; elsewhere over https only. With
+    ``sign_without_token`` an instance gets its first certificate without an mtoken. With ``allow_launch`` workergroups
+    with commands of their own may be made from other machines, too.
     """
 
     api_key: str | None = field(default=None, repr=False)
@@ -60,6 +63,9 @@ class EngineConfig:
     max_queue_time_s: float = 30.0
     networks: Sequence[Network] = ANYWHERE
     trusted_networks: Sequence[Network] = ()
+    sign_without_token: bool = False
+    allow_launch: bool = False
+    rates: Rates = field(default_factory=Rates)
     max_body_bytes: int = 4 * 1024 * 1024
     tls: tuple[str, str] | None = None
     public_url: str = ""  # under which workers elsewhere reach it; made of host and port when empty
@@ -84,6 +90,7 @@ class Engine:
         self.waiting = WaitingRoom()
         self.refusals = Refusals()
         self.pressure = Pressure()
+        self.limits = Limits(config.rates)
         self.feed = Feed()
         self.journal = Journal(store, self.thread, self.feed.publish, time.time)
         self.meters = Meters()

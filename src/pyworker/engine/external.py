@@ -149,5 +149,5 @@ def _is_done(worker: Worker, now_s: float) -> bool:
 
 
 def _load_per_s(endpoint: Endpoint, now_s: float) -> float:
-    demand = endpoint.demand
-    return max(demand.per_s(STABLE_WINDOW_S, now_s), demand.per_s(BURST_WINDOW_S, now_s)) * endpoint.counted_per_claimed
+    claimed_per_s = max(endpoint.arrivals.per_s(window_s, now_s) for window_s in (STABLE_WINDOW_S, BURST_WINDOW_S))
+    return claimed_per_s * endpoint.counted_per_claimed

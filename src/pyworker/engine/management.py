@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from pyworker.engine.core.addresses import is_loopback
 from pyworker.engine.core.deployment.reading import Deployment
 from pyworker.engine.core.derived import account_key, digest
 from pyworker.engine.core.endpoints import Endpoint, Group
@@ -22,13 +24,16 @@ from pyworker.engine.identity import Kind
 from pyworker.engine.instances import Instances
 from pyworker.engine.scaler import Scaler
 from pyworker.engine.store.rows import AccountKeyRow
-from pyworker.errors import BadRequest, JsonDataException, NotFound
+from pyworker.errors import BadRequest, JsonDataException, LaunchForbidden, NotFound, PyWorkerError
 from pyworker.tickets import SCHEMES, Scheme
 from pyworker.wire import TokenAnswer, TokenRequest
 
 __all__ = ["Management"]
 
+log = logging.getLogger("pyworker.engine")
+
 MOST_TAIL: Final = 2_000
+LOOK_EVERY_S: Final = 1.0  # for endpoints that delete themselves
 STATES: Final = ("active", "stopped")
 _OTHER_NAMES: Final = {"min_workers": "cold_workers"}
 _NOT_EXTRA: Final = {"id", "api_key", "endpoint_id", "endpoint_name", "launch", "client_id", "created_at", "version"}
@@ -68,6 +73,9 @@ class Management:
             changes["state"] = state
         if fields.get("endpoint_name") is not None:
             changes["name"] = str(fields["endpoint_name"])
+        auto_delete_in_s = _seconds(fields, "auto_delete_in_seconds")
+        if auto_delete_in_s is not None:  # from now on
+            changes["auto_delete_in_seconds"] = time.time() - endpoint.created_epoch_s + auto_delete_in_s
         await self._engine.records.change_endpoint(endpoint, **changes)
         self._changed(endpoint, "changed")
 
@@ -85,10 +93,31 @@ class Management:
         await self._end(workers)
         self._changed(endpoint, "deleted")
 
+    async def delete_due(self, epoch_s: float) -> None:
+        """Delete the endpoints that were to delete themselves by now; what cannot be stored is tried again."""
+        for endpoint in self._engine.registry.endpoints:
+            if endpoint.left_s(epoch_s) == 0.0:
+                try:
+                    await self.delete_endpoint(endpoint)
+                except PyWorkerError as error:
+                    log.error("an endpoint cannot delete itself: %s", error, extra={"endpoint": endpoint.name})
+                    continue
+                log.info("an endpoint has deleted itself", extra={"endpoint": endpoint.name})
+
+    async def keep_deleting(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.delete_due(time.time())
+            await asyncio.sleep(LOOK_EVERY_S)
+
     # --- workergroups ---
 
     async def create_group(self, fields: Mapping[str, Any]) -> Group:
-        """A new workergroup from the fields of the wire. Raises JsonDataException, BadRequest, StoreError."""
+        """A new workergroup from the fields of the wire.
+
+        Raises JsonDataException, BadRequest, StoreError; LaunchForbidden for commands from another machine.
+        """
+        self._require_launch_allowed(fields)
         endpoint = self._endpoint_of(fields)
         template = fields.get("template_hash")
         base = self.templates.get(str(template)) if template is not None else None
@@ -107,7 +136,8 @@ class Management:
             raise BadRequest(f"template_id names nothing here: give a template_hash instead; there is {known}")
 
     async def change_group(self, group: Group, fields: Mapping[str, Any]) -> None:
-        """Change what is given; another launch is rolled out. Raises JsonDataException, StoreError."""
+        """Change what is given; another launch is rolled out. Raises what ``create_group`` does."""
+        self._require_launch_allowed(fields)
         template = fields.get("template_hash")
         base = self.templates.get(str(template)) if template is not None else None
         changed = base or group.parameters
@@ -255,6 +285,12 @@ class Management:
         await asyncio.to_thread(back_up, self._folder, path)
 
     # --- helpers ---
+
+    def _require_launch_allowed(self, fields: Mapping[str, Any]) -> None:
+        """A launch is commands for this machine: who has an account key is not by that somebody who may log in here."""
+        config = self._engine.config
+        if fields.get("launch") is not None and not (config.allow_launch or is_loopback(config.host)):
+            raise LaunchForbidden()
 
     def _endpoint_of(self, fields: Mapping[str, Any]) -> Endpoint:
         if fields.get("endpoint_id") is not None:

@@ -205,6 +205,10 @@ class Records:
             raise NotFound("the secret of this worker's token was dropped: give it a new token")
         return mtoken
 
+    async def count_certificate(self, worker: Worker) -> int:
+        """How many certificates it was given without its mtoken, with this one. Raises StoreError."""
+        return (await self._thread.run(self._store.reserve, f"certificates of worker {worker.number}", 1)).start
+
     def note(self, worker: Worker, wanted: Wanted | None = None) -> None:
         """Store, soon, what has become of a worker; does nothing when that is stored already."""
         before = self._workers.get(worker.number)

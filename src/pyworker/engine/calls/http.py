@@ -6,16 +6,29 @@ import asyncio
 import json
 import logging
 import re
+import time
+from collections.abc import Hashable
 from functools import wraps
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from pyworker.engine.core.keys import owner
+from pyworker.engine.core.limits import Buckets
 from pyworker.engine.engine import Engine
 from pyworker.engine.management import Management
 from pyworker.engine.scaler import Scaler
-from pyworker.errors import BadRequest, InvalidJson, JsonDataException, Overloaded, PyWorkerError
+from pyworker.errors import (
+    BadRequest,
+    InvalidJson,
+    JsonDataException,
+    Overloaded,
+    PyWorkerError,
+    TooManyCalls,
+    WrongKey,
+    WrongToken,
+)
 from pyworker.wire import decode_object, dump
 
 __all__ = [
@@ -28,6 +41,7 @@ __all__ = [
     "body_of",
     "errors_as_json",
     "key_in",
+    "limit",
     "read_body",
     "whole_number",
 ]
@@ -38,6 +52,7 @@ ENGINE: Final = web.AppKey("engine", Engine)
 MANAGEMENT: Final = web.AppKey("management", Management)
 SCALER: Final = web.AppKey("scaler", Scaler)
 BODY_PATIENCE_S: Final = 30.0
+ROUTE: Final = "/route/"
 _BEARER: Final = "bearer "
 
 
@@ -73,7 +88,7 @@ async def body_of(request: web.Request) -> dict[str, Any]:
 
 
 def account_only(call: Handler) -> Handler:
-    """A call for those with an account key. One too many while the engine is busy is turned away at once."""
+    """A call for those with an account key. One too many, or while the engine is busy, is turned away at once."""
 
     @wraps(call)
     async def guarded(request: web.Request) -> web.StreamResponse:
@@ -84,10 +99,19 @@ def account_only(call: Handler) -> Handler:
         if bearer(request) is None and request.can_read_body:
             stated = (await body_of(request)).get("api_key")
             body_key = stated if isinstance(stated, str) else None
-        engine.keys.require_account(key_in(request, body_key))
+        key = key_in(request, body_key)
+        engine.keys.require_account(key)
+        limit(engine.limits.management, owner(key))
         return await call(request)
 
     return guarded
+
+
+def limit(buckets: Buckets, source: Hashable) -> None:
+    """Raises TooManyCalls when the source has called too often."""
+    wait_s = buckets.wait_s(source, time.monotonic())
+    if wait_s > 0:
+        raise TooManyCalls(retry_after_s=wait_s)
 
 
 def whole_number(text: str, *, name: str = "an id") -> int:
@@ -106,9 +130,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except (JsonDataException, InvalidJson) as error:
         return _error(400, "bad_request", _reasons(error))
     except PyWorkerError as error:
-        refused = _error(error.status, _word(type(error).__name__), str(error))
-        refused.headers.update(error.headers())
-        return refused
+        return _refused(_limited(request, error))
     except web.HTTPException as error:
         refused = _error(error.status, _word(error.reason), error.text or error.reason)
         refused.headers.update({name: value for name, value in error.headers.items() if name == "Allow"})
@@ -116,6 +138,26 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except Exception:
         log.exception("call failed", extra={"method": request.method, "path": request.path})
         return _error(500, "internal_error", "the engine failed on this call; its log has the trace")
+
+
+def _limited(request: web.Request, error: PyWorkerError) -> PyWorkerError:
+    """The error; or, to somebody who has failed to prove who they are too often, that they are to slow down.
+
+    Who has the right key or mtoken is let in whoever else calls from the same address. A client takes anything from
+    ``/route/`` as final: there a wrong key stays one.
+    """
+    if isinstance(error, WrongKey | WrongToken) and request.path != ROUTE:
+        wait_s = request.app[ENGINE].limits.failures.wait_s(request.remote, time.monotonic())
+        if wait_s > 0:
+            words = f"too many wrong keys or tokens from this address; the last: {error}"
+            return TooManyCalls(words, retry_after_s=wait_s)
+    return error
+
+
+def _refused(error: PyWorkerError) -> web.Response:
+    refused = _error(error.status, _word(type(error).__name__), str(error))
+    refused.headers.update(error.headers())
+    return refused
 
 
 def _error(status: int, word: str, text: str) -> web.Response:

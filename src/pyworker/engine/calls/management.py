@@ -283,9 +283,7 @@ ROUTES: Final = (
 
 def endpoint_info(engine: Engine, endpoint: Endpoint) -> EndpointInfo:
     """An endpoint as it is listed."""
-    left_s = None
-    if endpoint.auto_delete_in_s is not None:
-        left_s = max(0.0, endpoint.created_epoch_s + endpoint.auto_delete_in_s - time.time())
+    left_s = endpoint.left_s(time.time())
     return EndpointInfo(
         id=endpoint.id,
         endpoint_name=endpoint.name,

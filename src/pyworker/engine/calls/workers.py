@@ -8,9 +8,10 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-from pyworker.engine.calls.http import ENGINE, answer, bearer, read_body, whole_number
+from pyworker.engine.calls.http import ENGINE, answer, bearer, limit, read_body, whole_number
 from pyworker.engine.core.addresses import host_of
-from pyworker.engine.engine import utc_now
+from pyworker.engine.core.workers import Worker
+from pyworker.engine.engine import Engine, utc_now
 from pyworker.errors import BadRequest, PyWorkerError, WrongToken
 from pyworker.wire import DeleteRequests, WorkerStatus, parse
 
@@ -24,6 +25,7 @@ async def worker_status(request: web.Request) -> web.Response:
     now_s = time.monotonic()
     with _refusals_noted(request, status.id):
         worker = engine.registry.identify(status, now_s)
+    limit(engine.limits.reports, worker)
     engine.heard(worker, status, now_s)
     return answer({"success": True})
 
@@ -36,6 +38,7 @@ async def delete_requests(request: web.Request) -> web.Response:
         worker = engine.registry.worker_of(ended.mtoken, ended.worker_id)
         if worker.reported_id is None:
             raise WrongToken("no worker has reported with this mtoken yet")
+    limit(engine.limits.reports, worker)
     engine.dispatcher.finished(worker, ended.requests)
     engine.serve_line(worker.endpoint)
     return answer({"success": True})
@@ -44,15 +47,24 @@ async def delete_requests(request: web.Request) -> web.Response:
 async def sign_certificate(request: web.Request) -> web.Response:
     """A certificate for the address that is known for a worker."""
     engine = request.app[ENGINE]
-    mtoken = bearer(request)
-    if mtoken is None:
-        raise WrongToken("send the worker's mtoken as Authorization: Bearer")
     instance_id = whole_number(request.query.get("instance_id", ""), name="instance_id")
-    worker = engine.registry.worker_of(mtoken, instance_id)
+    worker = _who_asks(request, engine, instance_id)
     if not worker.url:
         raise BadRequest("this worker's address is not known yet: let it report first, or issue its token with a url")
     certificate = engine.authority.sign(await read_body(request), host_of(worker.url), utc_now())
+    if bearer(request) is None and await engine.records.count_certificate(worker) > 1:
+        raise WrongToken("this instance has its certificate already: another one takes its mtoken")
     return web.Response(body=certificate, content_type="application/pem-certificate-chain")
+
+
+def _who_asks(request: web.Request, engine: Engine, instance_id: int) -> Worker:
+    """By its mtoken; without one, where that is allowed, by its id and the address that it calls from."""
+    mtoken = bearer(request)
+    if mtoken is not None:
+        return engine.registry.worker_of(mtoken, instance_id)
+    if not engine.config.sign_without_token:
+        raise WrongToken("send the worker's mtoken as Authorization: Bearer, or start the engine --sign-without-token")
+    return engine.registry.worker_at(instance_id, request.remote or "")
 
 
 async def pubkey(request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pyworker.errors import BadRequest
 
-__all__ = ["ANYWHERE", "Network", "check_worker_url", "host_of", "require_safe_way"]
+__all__ = ["ANYWHERE", "Network", "check_worker_url", "host_of", "is_at", "is_loopback", "require_safe_way"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -51,6 +51,24 @@ def require_safe_way(url: str, trusted: Sequence[Network]) -> None:
 def host_of(url: str) -> str:
     """The host of a url that was checked."""
     return urlsplit(url).hostname or ""
+
+
+def is_at(url: str, address: str) -> bool:
+    """Whether the host of a url that was checked is this IP address; an IPv4 one may be written as IPv6."""
+    try:
+        asked = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = asked.ipv4_mapped if isinstance(asked, ipaddress.IPv6Address) else None
+    return _address(host_of(url)) == (mapped or asked)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can call what listens there."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _split(url: str) -> SplitResult:

@@ -65,10 +65,16 @@ class Endpoint:
     generation: int = 1
     created_epoch_s: float = 0.0
     stopped: bool = False  # by its owner
-    auto_delete_in_s: float | None = None
+    auto_delete_in_s: float | None = None  # after it was made
     deleted: bool = False  # nobody is routed there; it is gone once its workers are
     counted_per_claimed: float = 1.0
     stirred: bool = True
+
+    def left_s(self, epoch_s: float) -> float | None:
+        """How long until it deletes itself; None when it does not."""
+        if self.auto_delete_in_s is None:
+            return None
+        return max(0.0, self.created_epoch_s + self.auto_delete_in_s - epoch_s)
 
     @property
     def max_queue_time_s(self) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pyworker.engine.core.words import per_s, seconds
+from pyworker.engine.core.scaling.words import per_s, seconds
 from pyworker.engine.core.workers import Worker
 
 __all__ = ["Step", "next_step"]

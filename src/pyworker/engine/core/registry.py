@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from pyworker.engine.core.addresses import ANYWHERE, Network, check_worker_url
+from pyworker.engine.core.addresses import ANYWHERE, Network, check_worker_url, is_at
 from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.core.workers import Worker
 from pyworker.errors import BadRequest, NotFound, WrongToken
@@ -205,6 +205,13 @@ class Registry:
         if worker.reported_id not in {None, worker_id}:
             raise WrongToken(f"this mtoken belongs to the worker with the id {worker.reported_id}, not {worker_id}")
         return worker
+
+    def worker_at(self, worker_id: int, address: str) -> Worker:
+        """The worker with this id at this address, as its token or its first report said. Raises WrongToken."""
+        for worker in self._workers.values():
+            if worker.reported_id == worker_id and worker.url and is_at(worker.url, address):
+                return worker
+        raise WrongToken("no worker with this id is known at the address of this call: issue its token with its url")
 
     def identify(self, status: WorkerStatus, now_s: float) -> Worker:
         """Who sends this report; its first one binds the token. Raises WrongToken, or BadRequest for a wrong url."""
