@@ -255,7 +255,7 @@ async def test_the_log_holds_no_keys_and_no_tokens(caplog: pytest.LogCaptureFixt
         await engine.get("/api/v0/endptjobs/", params={"api_key": API_KEY})
         await engine.post("/worker_status/", {"id": 1, "mtoken": "guess"})
     logged = "".join(str(vars(record)) for record in caplog.records)
-    assert "worker changed state" in logged
+    assert "is IDLE" in logged
     for secret in (API_KEY, worker.mtoken, answer["signature"], "guess"):
         assert secret not in logged
 

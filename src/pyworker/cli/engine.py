@@ -3,7 +3,7 @@
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,11 @@ from pyworker.cli.serving import (
     engine_config,
     set_up_log,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyworker.engine.engine import EngineConfig
 
 __all__ = ["add_to", "engine"]
 
@@ -66,10 +71,6 @@ def engine(  # noqa: PLR0913, PLR0917 - one for each option
 
     It remembers endpoints, keys and workers from one start to the next, and serves until Ctrl-C or SIGTERM.
     """
-    from pyworker.engine.serve import serve
-    from pyworker.engine.up import providers_in
-    from pyworker.settings import environment, state_folder
-
     names = endpoint or ["default"]
     config = engine_config(
         api_key,
@@ -85,12 +86,22 @@ def engine(  # noqa: PLR0913, PLR0917 - one for each option
         allow_launch=allow_launch,
         max_queue_time_s=max_queue_time,
     )
+    _serve(config, data_dir, with_ray=ray, ray_address=address, as_json=as_json)
+
+
+def _serve(
+    config: EngineConfig, data_dir: Path | None, *, with_ray: bool, ray_address: str | None, as_json: bool
+) -> None:
+    from pyworker.engine.serve import serve
+    from pyworker.engine.up import providers_in
+    from pyworker.settings import environment, state_folder
+
     set_up_log()
     folder = data_dir or state_folder(environment()) / "engine"
-    step = f"pyworker worker token --endpoint {names[0]}    # lets a worker join"
+    step = f"pyworker worker token --endpoint {config.endpoints[0]}    # lets a worker join"
     serve(
         config,
         folder,
-        lambda running: announce(running, api_key, [step], as_json=as_json),
-        lambda: providers_in(folder, with_ray=ray, ray_address=address),
+        lambda running: announce(running, config.api_key, [step], as_json=as_json),
+        lambda: providers_in(folder, with_ray=with_ray, ray_address=ray_address),
     )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,10 @@ from pyworker.cli.serving import (
     engine_config,
     set_up_log,
 )
+
+if TYPE_CHECKING:
+    from pyworker.engine.core.deployment.reading import Deployment
+    from pyworker.engine.engine import EngineConfig
 
 __all__ = ["add_to", "up"]
 
@@ -65,14 +69,7 @@ def up(  # noqa: PLR0913, PLR0917 - one for each option
     What it does and why, line by line, goes to the log. With Ctrl-C the workers finish what they have and end; the next
     start finds their folders again.
     """
-    from pyworker.engine.deployment import load
-    from pyworker.engine.serve import serve
-    from pyworker.engine.up import on_provider, providers_in
-    from pyworker.settings import environment, state_folder
-
-    if provider not in {None, "local", "ray"}:
-        raise typer.BadParameter(f"{provider!r} starts no workers: local or ray do", param_hint="--provider")
-    deployment = on_provider(load(target), provider)
+    deployment = _described(target, provider)
     config = engine_config(
         api_key,
         (),
@@ -86,6 +83,25 @@ def up(  # noqa: PLR0913, PLR0917 - one for each option
         sign_without_token=sign_without_token,
         allow_launch=allow_launch,
     )
+    _serve(config, deployment, data_dir, ray_address=address, as_json=as_json)
+
+
+def _described(target: Path, provider: str | None) -> Deployment:
+    from pyworker.engine.deployment import load
+    from pyworker.engine.up import on_provider
+
+    if provider not in {None, "local", "ray"}:
+        raise typer.BadParameter(f"{provider!r} starts no workers: local or ray do", param_hint="--provider")
+    return on_provider(load(target), provider)
+
+
+def _serve(
+    config: EngineConfig, deployment: Deployment, data_dir: Path | None, *, ray_address: str | None, as_json: bool
+) -> None:
+    from pyworker.engine.serve import serve
+    from pyworker.engine.up import providers_in
+    from pyworker.settings import environment, state_folder
+
     set_up_log()
     folder = data_dir or state_folder(environment()) / "deployments" / deployment.name
     with_ray = any(group.provider == "ray" for group in deployment.groups)
@@ -93,7 +109,7 @@ def up(  # noqa: PLR0913, PLR0917 - one for each option
     serve(
         config,
         folder,
-        lambda running: announce(running, api_key, [step], as_json=as_json),
-        lambda: providers_in(folder, with_ray=with_ray, ray_address=address),
+        lambda running: announce(running, config.api_key, [step], as_json=as_json),
+        lambda: providers_in(folder, with_ray=with_ray, ray_address=ray_address),
         deployment,
     )
