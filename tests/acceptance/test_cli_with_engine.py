@@ -56,7 +56,7 @@ async def test_a_worker_that_joined_is_listed_and_forgotten() -> None:
         assert (await engine.post("/worker_status/", report))[0] == 200
         (worker,) = await asked_json(engine, "worker", "list")
         assert (worker["status"], worker["error_msg"], worker["endpoint_name"]) == ("ERROR", "no model", "default")
-        assert "not started here" in (await ask(engine, "worker", "stop", str(worker["id"]), status=1)).err
+        assert "own machine" in (await ask(engine, "worker", "stop", str(worker["id"]), status=1)).err
         await ask(engine, "worker", "delete", str(worker["id"]), "--yes")
         assert await asked_json(engine, "worker", "list") == []
 

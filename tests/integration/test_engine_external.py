@@ -52,7 +52,7 @@ async def _group(engine: EngineUnderTest) -> dict[str, Any]:
 
 async def _until_told(*workers: ReportingWorker) -> list[ReportingWorker]:
     while not any(_told(worker) for worker in workers):
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
     return [worker for worker in workers if _told(worker)]
 
 
@@ -102,7 +102,7 @@ async def test_an_update_goes_from_worker_to_worker_and_is_then_complete() -> No
                 assert not any(_told(worker) for worker in workers)
             await told.report()
         while (group := await _group(engine))["updating_from"] is not None:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
         assert group["version"] == 2
 
 
@@ -113,7 +113,7 @@ async def test_no_worker_is_told_while_the_load_needs_it() -> None:
         group = await _group(engine)
         await engine.post("/update_workers/", {"workergroup_id": group["id"]}, headers=KEY)
         while "is not told to drain yet: 100/s stay" not in (group := await _group(engine))["condition"]:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
         assert not any(_told(worker) for worker in workers)
         third = await _a_worker(fleet, workergroup=group["name"])
         await third.report(max_perf=10_000.0)
@@ -146,7 +146,7 @@ async def test_one_that_is_deleted_drains_first_and_is_then_forgotten() -> None:
         assert (await worker.report(state="draining"))[0] == 200  # it may still say what became of its requests
         assert "url" not in await engine.route()
         while (await worker.report(state="starting"))[0] == 200:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
         assert (await worker.report())[0] == 401
 
 
@@ -159,7 +159,7 @@ async def test_one_that_was_let_go_is_forgotten_by_the_next_engine(tmp_path: Pat
     async with an_engine(folder) as engine:
         worker.engine = engine
         while (await worker.report())[0] == 200:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.2)
 
 
 async def test_with_an_endpoint_its_workers_go() -> None:
