@@ -35,6 +35,10 @@ READS_THE_ENVIRONMENT = {
 CATCHES_EVERYTHING = {
     "src/pyworker/cli/__init__.py": {"main"},
     "src/pyworker/engine/calls/http.py": {"errors_as_json"},
+    "src/pyworker/engine/engine.py": {"Engine._tick_for_ever"},
+    "src/pyworker/engine/instances.py": {"Instances._carry_out"},
+    "src/pyworker/engine/journal.py": {"Journal.keep_writing"},
+    "src/pyworker/engine/scaler.py": {"Scaler.keep_scaling"},
     "src/pyworker/fields.py": {"_hints"},
     "src/pyworker/logs.py": {"_Handler.emit"},
     "src/pyworker/worker/inbound/app.py": {"_answer_errors.answer_errors"},

@@ -60,6 +60,7 @@ OF_GROUPS = {
     "max_workers": st.none() | INTEGER,
     "test_workers": INTEGER,
     "signature_scheme": st.none() | INTEGER,
+    "drain_s": NUMBER,
 }
 ENDPOINT_PARAMETERS = st.builds(EndpointParameters, **OF_ENDPOINTS)
 GROUP_PARAMETERS = st.builds(GroupParameters, **OF_GROUPS)

@@ -222,8 +222,11 @@ class Engine:
     async def _tick_for_ever(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self._tick(time.monotonic())
-            await self._reserve_ahead()
+            try:
+                self._tick(time.monotonic())
+                await self._reserve_ahead()
+            except Exception:
+                log.exception("what the engine does by itself failed; it is done again")
 
     def _tick(self, now_s: float) -> None:
         """What time alone changes: silent workers, requests long gone, and whose turn it is then."""

@@ -183,6 +183,8 @@ class Instances:
         runs = state in {InstanceState.RUNNING, InstanceState.STARTING}
         if worker.life is Life.DESTROYING or worker.group.deleted:
             self.destroy(worker)
+        elif state is InstanceState.LOST and worker.life is Life.FAILED:
+            return  # it could not be made: scaling decides whether that is tried again
         elif state is InstanceState.LOST:
             self._engine.journal.note(worker.endpoint, f"worker {worker.id} is lost: {reason}", group=worker.group)
             self.destroy(worker)
@@ -227,6 +229,9 @@ class Instances:
             await work
         except PyWorkerError as error:
             self._lead(worker, Life.FAILED, str(error))
+        except Exception as error:
+            log.exception("what was done to a worker failed", extra={"worker_id": worker.id})
+            self._lead(worker, Life.FAILED, f"{type(error).__name__}: {error}")
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
         """Something that is done to no worker that is known."""

@@ -37,6 +37,7 @@ class Journal:
         self._publish = publish
         self._epoch_s = epoch_s
         self._unwritten: deque[LogLine] = deque(maxlen=MOST_UNWRITTEN)
+        self._writing = asyncio.Lock()
 
     def note(
         self,
@@ -71,11 +72,13 @@ class Journal:
 
     async def write(self) -> None:
         """Store what has come since the last time. What cannot be stored is tried again later. Raises StoreError."""
-        lines = list(self._unwritten)
-        if lines:
-            await self._thread.run(self._store.add_log_lines, lines)
-            for _ in range(min(len(lines), len(self._unwritten))):
-                self._unwritten.popleft()
+        async with self._writing:  # one at a time, or lines would be stored twice and others dropped
+            lines = list(self._unwritten)
+            if lines:
+                await self._thread.run(self._store.add_log_lines, lines)
+                written = set(map(id, lines))
+                while self._unwritten and id(self._unwritten[0]) in written:
+                    self._unwritten.popleft()
 
     async def keep_writing(self) -> None:
         """Until cancelled."""
@@ -85,6 +88,8 @@ class Journal:
                 await self.write()
             except StoreError as error:
                 log.error("the endpoints' log cannot be stored: %s", error)
+            except Exception:
+                log.exception("the endpoints' log cannot be stored")
 
 
 def _as_text(line: LogLine) -> str:

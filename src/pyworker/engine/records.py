@@ -12,7 +12,7 @@ from pyworker.engine.core.parameters import EndpointParameters, GroupParameters,
 from pyworker.engine.core.registry import Registry, token_digest
 from pyworker.engine.core.workers import Life, Worker
 from pyworker.engine.identity import Identity
-from pyworker.engine.store.rows import EndpointRow, GroupRow, Wanted, WorkerRow, changed, gone_back, settled
+from pyworker.engine.store.rows import EndpointRow, GroupRow, Wanted, WorkerRow, changed, gone_back, renewed, settled
 from pyworker.engine.store.store import Store
 from pyworker.engine.store.thread import StoreThread
 from pyworker.errors import BadRequest, NotFound
@@ -59,7 +59,7 @@ class Records:
         endpoints = {endpoint.id: endpoint for endpoint in self._registry.all_endpoints}
         for row in self._store.workergroups():
             self._groups[row.id] = row
-            self._registry.add_group(_group(row, endpoints[row.endpoint_id]))
+            self._registry.take_group(_group(row, endpoints[row.endpoint_id]))
         groups = {group.id: group for group in self._registry.all_groups}
         for row in self._store.workers():
             self._workers[row.id] = row
@@ -128,23 +128,15 @@ class Records:
         self, group: Group, parameters: GroupParameters, extra: Mapping[str, Any] | None = None
     ) -> None:
         """Other parameters; with another launch they are a new version, which is rolled out."""
+        if parameters.name != group.parameters.name:
+            self._registry.require_free_group_name(group.endpoint, parameters.name)
         row = changed(self._groups[group.id], parameters)
         await self._save_group(group, replace(row, extra={**row.extra, **(extra or {})}))
 
     async def renew_group(self, group: Group) -> None:
         """The same launch as a new version: every worker is started anew with it."""
         row = self._groups[group.id]
-        version = row.versions_made + 1
-        await self._save_group(
-            group,
-            replace(
-                row,
-                version=version,
-                versions_made=version,
-                previous_version=row.version,
-                previous_launch=row.parameters.launch,
-            ),
-        )
+        await self._save_group(group, renewed(row, row.parameters))
 
     async def go_back(self, group: Group) -> None:
         """To the launch before the newest."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from typing import Final
 
@@ -22,6 +23,8 @@ __all__ = ["Scaler"]
 log = logging.getLogger("pyworker.engine")
 
 DECIDE_EVERY_S: Final = 1.0
+SAY_AGAIN_S: Final = 60.0
+_NUMBER: Final = re.compile(r"\d+(\.\d+)?(e[+-]\d+)?")
 AT_LEAST_S: Final = 0.2  # between two decisions that requests ask for
 
 
@@ -33,7 +36,7 @@ class Scaler:
         self._engine = engine
         self._instances = instances
         self._tempo = tempo or Tempo()
-        self._said: dict[Endpoint, str] = {}
+        self._said: dict[Endpoint, tuple[str, float]] = {}
         self._wake = asyncio.Event()
         self._stepped_s = float("-inf")
 
@@ -50,7 +53,10 @@ class Scaler:
         """Until cancelled."""
         while True:
             self._wake.clear()
-            await self.step()
+            try:
+                await self.step()
+            except Exception:
+                log.exception("a decision failed; the next one is made all the same")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DECIDE_EVERY_S):
                     await self._wake.wait()
@@ -83,13 +89,15 @@ class Scaler:
                 await self._finish_update(group, decision)
 
     def _say(self, endpoint: Endpoint, decision: Decision) -> None:
-        """A decision to do something is told, any other when it is not the one of the second before."""
-        if decision.actions or decision.why != self._said.get(endpoint):
+        """A decision to do something is told; any other once a minute, or when more than its numbers has changed."""
+        said, said_s = self._said.get(endpoint, ("", float("-inf")))
+        words, now_s = _NUMBER.sub("", decision.why), time.monotonic()
+        if decision.actions or words != said or now_s - said_s >= SAY_AGAIN_S:
+            self._said[endpoint] = words, now_s
             level = "info1" if decision.actions else "debug"
             self._engine.journal.note(endpoint, decision.why, level=level)
             told = {"endpoint": endpoint.name, "why": decision.why, "actions": len(decision.actions)}
             self._engine.feed.publish("decision", told)
-        self._said[endpoint] = decision.why
 
     def _act(self, endpoint: Endpoint, action: Action) -> None:
         if isinstance(action, Create):

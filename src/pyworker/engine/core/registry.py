@@ -96,6 +96,10 @@ class Registry:
         """A new workergroup. Raises BadRequest when its endpoint has one of that name."""
         if not group.deleted:
             self.require_free_group_name(group.endpoint, group.parameters.name)
+        return self.take_group(group)
+
+    def take_group(self, group: Group) -> Group:
+        """One that is stored, whatever its name."""
         self._groups[group.id] = group
         return group
 

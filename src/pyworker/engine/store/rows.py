@@ -25,6 +25,7 @@ __all__ = [
     "WorkerRow",
     "changed",
     "gone_back",
+    "renewed",
     "settled",
 ]
 
@@ -105,14 +106,20 @@ def changed(group: GroupRow, parameters: GroupParameters) -> GroupRow:
     """The group with these parameters. Another launch makes a new version, and what there was is kept to go back to."""
     if parameters.launch == group.parameters.launch:
         return replace(group, parameters=parameters)
+    return renewed(group, parameters)
+
+
+def renewed(group: GroupRow, parameters: GroupParameters) -> GroupRow:
+    """The group with a new version. While an update is under way the version before it is what is gone back to."""
     version = group.versions_made + 1
+    is_updating = group.previous_version is not None
     return replace(
         group,
         parameters=parameters,
         version=version,
         versions_made=version,
-        previous_version=group.version,
-        previous_launch=group.parameters.launch,
+        previous_version=group.previous_version if is_updating else group.version,
+        previous_launch=group.previous_launch if is_updating else group.parameters.launch,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from pyworker.engine.core.scaling.crashes import retry_in_s
+from pyworker.engine.core.scaling.crashes import blocked_s, retry_in_s
 from pyworker.engine.core.scaling.demand import Demand
 from pyworker.engine.core.scaling.fleet import Fleet, Group
 from pyworker.engine.core.scaling.memory import Tempo
@@ -159,11 +159,15 @@ def _drain(
             worker, start=True, reason=f"{words}: {per_s(left_per_s)} stay, {per_s(demand.served_per_s)} needed"
         )
     if not done:
-        _stand_in(plan, group, active[0], words)
+        _stand_in(plan, group, active[0], tempo, words)
 
 
-def _stand_in(plan: Plan, group: Group, worker: WorkerView, words: str) -> None:
+def _stand_in(plan: Plan, group: Group, worker: WorkerView, tempo: Tempo, words: str) -> None:
     """The load needs every active worker: start or make another first, if there is one or room for one."""
+    wait_s = blocked_s(group, plan.fleet.view.now_s, tempo)
+    if wait_s > 0:
+        plan.notes.append(f"{words}: waits {seconds(wait_s)}, workers of this group have failed")
+        return
     cold = plan.free(group.of(Phase.COLD))
     version = group.safe_version
     if cold and group.is_proven:
