@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from pyworker.testing import Behaviour, FakeModel, FakeRequest, WorkerProcess, answer, stream
+from pyworker.testing import Behaviour, FakeModel, FakeRequest, FakeServer, WorkerProcess, answer, drop, stream
 from tests.support.engines import API_KEY, ReportingWorker, a_fleet, an_engine
 from tests.support.scaled_engine import a_world, deployment
 from tests.support.sdk import SDK_PYTHON, SDK_WORKER, limit_s, needs_sdk, sdk_calls
@@ -123,3 +123,15 @@ async def test_a_template_that_the_engine_does_not_have_is_told_plainly() -> Non
         group = {"endpoint_id": listed["results"][0]["id"], "template_hash": "a1b2", "gpu_ram": 24.0}
         (told,) = await sdk_calls(engine.url, API_KEY, "default", {"do": "create_group", "group": group})
         assert "template_hash names no workergroup template" in told["raised"]
+
+
+async def test_it_gives_up_at_once_when_the_engine_is_down_as_the_pages_say() -> None:
+    async with an_engine() as engine, FakeServer() as front:
+        _, listed = await engine.get("/api/v0/endptjobs/", headers={"Authorization": f"Bearer {API_KEY}"})
+        async with engine.http.get(f"{engine.url}/static/jvastai_root.cer") as response:
+            front.on("/static/jvastai_root.cer", answer(await response.text()))
+        front.on("/api/v0/endptjobs/", answer(listed))
+        front.on("/route/", drop())
+        (told,) = await sdk_calls(front.url, API_KEY, "default", GENERATE)
+        assert "Failed to route endpoint" in told["raised"]
+        assert [request.path for request in front.requests].count("/route/") == 1

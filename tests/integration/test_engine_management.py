@@ -69,6 +69,16 @@ async def test_the_time_can_be_changed_and_counts_from_then_on() -> None:
         assert await _put(engine, path, {"auto_delete_in_seconds": -1}) == 400
 
 
+async def test_an_endpoint_can_be_made_to_rest_from_the_beginning() -> None:
+    async with an_engine() as engine:
+        made = {"endpoint_name": "resting", "endpoint_state": "stopped"}
+        assert (await engine.post(ENDPOINTS, made, headers=KEY))[0] == 200
+        assert (await _endpoints(engine))["resting"]["endpoint_state"] == "stopped"
+        wrong = {"endpoint_name": "odd", "endpoint_state": "asleep"}
+        assert (await engine.post(ENDPOINTS, wrong, headers=KEY))[0] == 400
+        assert "odd" not in await _endpoints(engine)
+
+
 # --- commands -------------------------------------------------------------------------------------
 
 GROUP = {"endpoint_name": "default", "name": "shell", "provider": "local"}

@@ -28,6 +28,7 @@ from pyworker.errors import (
     StoreNotWritable,
 )
 from tests.support.commands import ROOT
+from tests.support.disks import a_small_disk, fill
 from tests.support.stores import a_worker, change, endpoint_row, everything, key_row, lines, mode
 
 
@@ -96,29 +97,8 @@ def said_before_killed(path: Path, count: int) -> list[tuple[str, int, *tuple[in
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(  # noqa: S603 - our own
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)],  # noqa: S607 - wherever it is
-        check=False,
-        capture_output=True,
-    )
-    if mounted.returncode:
-        pytest.skip("only root may mount a small disk")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)  # noqa: S603, S607 - our own
-
-
-def fill(disk: Path) -> Path:
-    """A file that leaves no room."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while file.write(b"\0" * 4096):
-                pass
-        except OSError:
-            return ballast
-    raise AssertionError("the disk has no end")
+    with a_small_disk(tmp_path) as disk:
+        yield disk
 
 
 def test_a_full_disk_is_an_error_that_says_so_and_afterwards_the_store_works_again(small_disk: Path) -> None:

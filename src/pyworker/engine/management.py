@@ -58,18 +58,18 @@ class Management:
         if not isinstance(name, str) or not name:
             raise JsonDataException({"endpoint_name": "give it a name"})
         parameters = checked(EndpointParameters(), _renamed(fields))
-        auto_delete_in_s = _seconds(fields, "auto_delete_in_seconds")
+        auto_delete_in_s, state = _seconds(fields, "auto_delete_in_seconds"), _state(fields)
         endpoint = await self._engine.records.add_endpoint(name, parameters, auto_delete_in_s)
+        if state is not None:
+            await self._engine.records.change_endpoint(endpoint, state=state)
         self._changed(endpoint, "made")
         return endpoint
 
     async def change_endpoint(self, endpoint: Endpoint, fields: Mapping[str, Any]) -> None:
         """Change what is given. Raises JsonDataException, BadRequest, StoreError."""
         changes: dict[str, Any] = {"parameters": checked(endpoint.parameters, _renamed(fields))}
-        state = fields.get("endpoint_state")
+        state = _state(fields)
         if state is not None:
-            if state not in STATES:
-                raise JsonDataException({"endpoint_state": f"is {' or '.join(STATES)}"})
             changes["state"] = state
         if fields.get("endpoint_name") is not None:
             changes["name"] = str(fields["endpoint_name"])
@@ -323,6 +323,13 @@ def _seconds(fields: Mapping[str, Any], name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
         raise JsonDataException({name: "must be a number above 0"})
     return float(value)
+
+
+def _state(fields: Mapping[str, Any]) -> str | None:
+    state = fields.get("endpoint_state")
+    if state is not None and state not in STATES:
+        raise JsonDataException({"endpoint_state": f"is {' or '.join(STATES)}"})
+    return state
 
 
 def _scheme(number: int | None) -> Scheme | None:

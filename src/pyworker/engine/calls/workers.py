@@ -25,7 +25,7 @@ async def worker_status(request: web.Request) -> web.Response:
     now_s = time.monotonic()
     with _refusals_noted(request, status.id):
         worker = engine.registry.identify(status, now_s)
-    limit(engine.limits.reports, worker)
+    limit(engine.limits.reports, worker.number)
     engine.heard(worker, status, now_s)
     return answer({"success": True})
 
@@ -38,7 +38,7 @@ async def delete_requests(request: web.Request) -> web.Response:
         worker = engine.registry.worker_of(ended.mtoken, ended.worker_id)
         if worker.reported_id is None:
             raise WrongToken("no worker has reported with this mtoken yet")
-    limit(engine.limits.reports, worker)
+    limit(engine.limits.reports, worker.number)
     engine.dispatcher.finished(worker, ended.requests)
     engine.serve_line(worker.endpoint)
     return answer({"success": True})
