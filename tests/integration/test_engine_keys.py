@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,27 @@ async def test_keys_survive_a_restart_and_so_does_their_revocation(tmp_path: Pat
     async with an_engine(folder) as engine:
         assert await opens(engine, kept["api_key"])
         assert not await opens(engine, revoked["api_key"])
+
+
+async def test_changes_of_an_endpoint_at_once_are_all_made_and_none_undoes_a_revocation() -> None:
+    async with an_engine() as engine:
+        _, shown = await engine.get("/api/v0/endptjobs/1/", headers=ACCOUNT)
+        url = f"{engine.url}/api/v0/endptjobs/1/"
+
+        async def put(**fields: float) -> int:
+            async with engine.http.put(url, json=fields, headers=ACCOUNT) as response:
+                return response.status
+
+        made, *_ = await asyncio.gather(
+            engine.post("/api/v0/endptjobs/1/key/", {}, headers=ACCOUNT),
+            put(max_workers=7),
+            put(min_load=3.0),
+            put(target_util=0.5),
+        )
+        _, after = await engine.get("/api/v0/endptjobs/1/", headers=ACCOUNT)
+        result = after["result"]
+        assert (result["max_workers"], result["min_load"], result["target_util"]) == (7, 3.0, 0.5)
+        assert result["api_key"] == made[1]["api_key"] != shown["result"]["api_key"]
 
 
 async def test_an_endpoints_key_opens_nothing_once_another_was_made() -> None:

@@ -67,7 +67,11 @@ class Management:
 
     async def change_endpoint(self, endpoint: Endpoint, fields: Mapping[str, Any]) -> None:
         """Change what is given. Raises JsonDataException, BadRequest, StoreError."""
-        changes: dict[str, Any] = {"parameters": checked(endpoint.parameters, _renamed(fields))}
+
+        def merged(before: EndpointParameters) -> EndpointParameters:
+            return checked(before, _renamed(fields))
+
+        changes: dict[str, Any] = {"parameters": merged}
         state = _state(fields)
         if state is not None:
             changes["state"] = state
@@ -81,7 +85,7 @@ class Management:
 
     async def revoke_endpoint_key(self, endpoint: Endpoint) -> str:
         """Another key of its own from now on. Raises StoreError."""
-        await self._engine.records.change_endpoint(endpoint, key_generation=endpoint.generation + 1)
+        await self._engine.records.change_endpoint(endpoint, key_generation=_next)
         self._changed(endpoint, "given another key")
         return self._engine.keys.endpoint_key(endpoint)
 
@@ -304,6 +308,10 @@ class Management:
             self._engine.journal.note(endpoint, f"the endpoint is {how}")
         self._engine.feed.publish("endpoint", {"endpoint": endpoint.name, "id": endpoint.id, "how": how})
         self._scaler.nudge()
+
+
+def _next(generation: int) -> int:
+    return generation + 1
 
 
 def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:

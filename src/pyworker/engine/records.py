@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,6 +47,7 @@ class Records:
         self._now_s = now_s
         self._epoch_s = epoch_s
         self._first_reqnum = 0
+        self._changing = asyncio.Lock()  # from reading a row to having stored and made the change
         self._endpoints: dict[int, EndpointRow] = {}
         self._groups: dict[int, GroupRow] = {}
         self._workers: dict[int, WorkerRow] = {}
@@ -71,37 +73,47 @@ class Records:
         self, name: str, parameters: EndpointParameters, auto_delete_in_s: float | None = None
     ) -> Endpoint:
         """A new endpoint. Raises BadRequest when its name is empty or taken, StoreError."""
-        row = await self._thread.run(
-            self._store.add_endpoint,
-            EndpointRow(
-                id=0,
-                name=name,
-                parameters=parameters,
-                created_epoch_s=self._epoch_s(),
-                auto_delete_in_seconds=auto_delete_in_s,
-            ),
+        row = EndpointRow(
+            id=0,
+            name=name,
+            parameters=parameters,
+            created_epoch_s=self._epoch_s(),
+            auto_delete_in_seconds=auto_delete_in_s,
         )
-        self._endpoints[row.id] = row
-        return self._registry.add_endpoint(_endpoint(row, self._now_s()))
+        async with self._changing:
+            row = await self._thread.run(self._store.add_endpoint, row)
+            self._endpoints[row.id] = row
+            return self._registry.add_endpoint(_endpoint(row, self._now_s()))
 
     async def change_endpoint(self, endpoint: Endpoint, **changes: Any) -> None:
-        """Change fields of its row: name, parameters, state, key_generation. Raises BadRequest, StoreError."""
-        row = replace(self._endpoints[endpoint.id], **changes)
-        await self._thread.run(self._store.save_endpoint, row)
-        self._endpoints[row.id] = row
-        self._registry.rename(endpoint, row.name)
-        endpoint.parameters, endpoint.generation = row.parameters, row.key_generation
-        endpoint.stopped, endpoint.auto_delete_in_s = row.state == "stopped", row.auto_delete_in_seconds
+        """Change fields of its row: name, parameters, state, key_generation. Raises BadRequest, StoreError.
+
+        A change is a value, or a function that makes it of the value before: two changes at once are both made.
+        """
+        async with self._changing:
+            before = self._endpoints[endpoint.id]
+            values = {name: c(getattr(before, name)) if callable(c) else c for name, c in changes.items()}
+            row = replace(before, **values)
+            await self._thread.run(self._store.save_endpoint, row)
+            self._endpoints[row.id] = row
+            self._registry.rename(endpoint, row.name)
+            endpoint.parameters, endpoint.generation = row.parameters, row.key_generation
+            endpoint.stopped, endpoint.auto_delete_in_s = row.state == "stopped", row.auto_delete_in_seconds
 
     async def remove_endpoint(self, endpoint: Endpoint) -> None:
         """Nobody is routed there any more; its workers, which are to be destroyed, are removed one by one."""
-        await self._thread.run(self._store.delete_endpoint, endpoint.id, self._epoch_s())
-        self._registry.delete_endpoint(endpoint)
+        async with self._changing:
+            await self._thread.run(self._store.delete_endpoint, endpoint.id, self._epoch_s())
+            self._registry.delete_endpoint(endpoint)
 
     # --- workergroups ---
 
     async def add_group(self, endpoint: Endpoint, parameters: GroupParameters, extra: Mapping[str, Any]) -> Group:
         """A new workergroup. Raises BadRequest when its endpoint has one of that name, StoreError."""
+        async with self._changing:
+            return await self._add_group(endpoint, parameters, extra)
+
+    async def _add_group(self, endpoint: Endpoint, parameters: GroupParameters, extra: Mapping[str, Any]) -> Group:
         self._registry.require_free_group_name(endpoint, parameters.name)
         row = GroupRow(
             id=0,
@@ -116,35 +128,48 @@ class Records:
 
     async def external_group(self, endpoint: Endpoint, name: str | None = None) -> Group:
         """The group of that name; without one the endpoint's external group, made when there is none."""
+        async with self._changing:
+            return await self._external_group(endpoint, name)
+
+    async def _external_group(self, endpoint: Endpoint, name: str | None) -> Group:
         for group in self._registry.groups(endpoint):
             if (group.parameters.name == name) if name else group.parameters.launch is None:
                 return group
         if name:
             names = ", ".join(group.parameters.name for group in self._registry.groups(endpoint)) or "none"
             raise BadRequest(f"the endpoint {endpoint.name!r} has no workergroup {name!r}; there is {names}")
-        return await self.add_group(endpoint, GroupParameters(name="external"), {})
+        return await self._add_group(endpoint, GroupParameters(name="external"), {})
 
     async def change_group(
-        self, group: Group, parameters: GroupParameters, extra: Mapping[str, Any] | None = None
+        self,
+        group: Group,
+        parameters: GroupParameters | Callable[[GroupParameters], GroupParameters],
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
-        """Other parameters; with another launch they are a new version, which is rolled out."""
-        if parameters.name != group.parameters.name:
-            self._registry.require_free_group_name(group.endpoint, parameters.name)
-        row = changed(self._groups[group.id], parameters)
-        await self._save_group(group, replace(row, extra={**row.extra, **(extra or {})}))
+        """Other parameters, or a function that makes them of those before; another launch is rolled out."""
+        async with self._changing:
+            before = self._groups[group.id]
+            wanted = parameters(before.parameters) if callable(parameters) else parameters
+            if wanted.name != before.parameters.name:
+                self._registry.require_free_group_name(group.endpoint, wanted.name)
+            row = changed(before, wanted)
+            await self._save_group(group, replace(row, extra={**row.extra, **(extra or {})}))
 
     async def renew_group(self, group: Group) -> None:
         """The same launch as a new version: every worker is started anew with it."""
-        row = self._groups[group.id]
-        await self._save_group(group, renewed(row, row.parameters))
+        async with self._changing:
+            row = self._groups[group.id]
+            await self._save_group(group, renewed(row, row.parameters))
 
     async def go_back(self, group: Group) -> None:
         """To the launch before the newest."""
-        await self._save_group(group, gone_back(self._groups[group.id]))
+        async with self._changing:
+            await self._save_group(group, gone_back(self._groups[group.id]))
 
     async def settle(self, group: Group) -> None:
         """All its workers have the newest version: there is nothing to go back to any more."""
-        await self._save_group(group, settled(self._groups[group.id]))
+        async with self._changing:
+            await self._save_group(group, settled(self._groups[group.id]))
 
     async def _save_group(self, group: Group, row: GroupRow) -> None:
         await self._thread.run(self._store.save_workergroup, row)
@@ -153,8 +178,9 @@ class Records:
 
     async def remove_group(self, group: Group) -> None:
         """Like ``remove_endpoint``."""
-        await self._thread.run(self._store.delete_workergroup, group.id, self._epoch_s())
-        self._registry.delete_group(group)
+        async with self._changing:
+            await self._thread.run(self._store.delete_workergroup, group.id, self._epoch_s())
+            self._registry.delete_group(group)
 
     # --- workers ---
 
