@@ -10,6 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from pyworker.engine.app import running_engine
+from pyworker.engine.engine import EngineConfig
 from tests.support.engines import API_KEY, EngineUnderTest, a_fleet, an_engine
 
 ACCOUNT = {"Authorization": f"Bearer {API_KEY}"}
@@ -111,3 +113,23 @@ async def test_who_listens_is_let_go_when_the_engine_ends() -> None:
             await response.content.readline()
         async with asyncio.timeout(10):
             assert await response.content.read() is not None
+
+
+async def test_no_line_of_an_endpoints_log_is_lost_or_doubled_however_many_read_it() -> None:
+    async with running_engine(EngineConfig(API_KEY, ("default",), port=0)) as running:
+        endpoint, journal = running.engine.registry.endpoint("default"), running.engine.journal
+
+        async def keep_reading() -> None:
+            while True:
+                await journal.tail(endpoint, 10)
+
+        reading = [asyncio.create_task(keep_reading()) for _ in range(4)]
+        for number in range(200):
+            journal.note(endpoint, f"line {number}")
+            if number % 5 == 0:
+                await journal.write()
+        for task in reading:
+            task.cancel()
+        await asyncio.wait(reading)
+        lines = (await journal.tail(endpoint, 1000))["info0"].splitlines()
+        assert [line.partition("line ")[2] for line in lines if "line " in line] == [str(n) for n in range(200)]

@@ -17,6 +17,7 @@ import pytest
 
 from pyworker.client import Client
 from pyworker.engine.core.deployment.reading import Deployment
+from pyworker.engine.core.parameters import Resources
 from pyworker.engine.providers.local import LocalProvider
 from pyworker.errors import WorkerUnreachable
 from pyworker.testing import free_port
@@ -81,6 +82,17 @@ async def test_a_worker_that_crashes_in_a_loop_is_given_up_with_the_reason(folde
         while "given up" not in group.condition:
             await asyncio.sleep(0.05)
         assert "no such model" in group.condition
+
+
+async def test_a_worker_that_cannot_be_made_is_given_up_with_the_reason_and_not_made_for_ever(folder: Path) -> None:
+    described = deployment(min_load=10.0, resources=Resources(gpus=1))
+    providers = {"local": LocalProvider(folder / "workers", gpus=lambda: ())}
+    async with a_world(described, folder, providers) as world:
+        group = world.running.engine.registry.groups()[0]
+        while "given up" not in group.condition:
+            await asyncio.sleep(0.05)
+        assert "GPU" in group.condition
+        assert max((worker.number for worker in world.running.engine.registry.all_workers), default=0) <= 5
 
 
 async def test_a_worker_that_is_killed_is_replaced_and_its_request_fails_over_or_clearly(folder: Path) -> None:
@@ -240,6 +252,18 @@ async def test_an_endpoint_that_is_stopped_lets_its_workers_rest_and_goes_on_whe
         await management.change_endpoint(registry.endpoint("default"), {"endpoint_state": "active"})
         await world.until("IDLE")
         assert (await world.ask())["tokens"] == 1
+
+
+async def test_two_updates_in_a_row_that_do_not_become_ready_go_back_to_what_worked(folder: Path) -> None:
+    async with a_world(version(1), folder) as world:
+        await world.until("IDLE", "IDLE")
+        await world.running.management.deploy(version(2, CRASHES="yes"))
+        await world.running.management.deploy(version(3, CRASHES="yes"))
+        group = world.running.engine.registry.groups()[0]
+        while group.before is not None:
+            assert world.states().count("IDLE") == 2
+            await asyncio.sleep(0.05)
+        assert (await world.ask())["as"] == "1"
 
 
 async def test_an_open_session_is_not_broken_by_an_update(folder: Path) -> None:
