@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -305,7 +305,7 @@ def parse(body: bytes | memoryview, type_: type[_T]) -> _T:
     return type_(**read_fields(decode_object(body), type_))
 
 
-def convert(message: dict[str, Any], type_: type[_T]) -> _T:
+def convert(message: Mapping[str, Any], type_: type[_T]) -> _T:
     """A decoded JSON object to a message. Raises JsonDataException naming each field that is wrong."""
     return type_(**read_fields(message, type_))
 

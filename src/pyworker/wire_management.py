@@ -17,7 +17,9 @@ __all__ = [
     "BackupRequest",
     "EndpointKey",
     "EndpointLogs",
+    "EndpointRequest",
     "GroupInfo",
+    "GroupRequest",
     "KeyAnswer",
     "KeyInfo",
     "KeyRequest",
@@ -26,6 +28,24 @@ __all__ = [
     "parse_id",
     "parse_list",
 ]
+
+
+class EndpointRequest(msgspec.Struct, kw_only=True):
+    """What the body that makes or changes an endpoint has beside its parameters."""
+
+    endpoint_name: str | None = None
+    endpoint_state: str | None = None  # active or stopped
+    auto_delete_in_seconds: float | None = None  # from now on
+
+
+class GroupRequest(msgspec.Struct, kw_only=True):
+    """What the body that makes or changes a workergroup has beside its parameters."""
+
+    endpoint_id: int | None = None
+    endpoint_name: str | None = None
+    template_hash: str | None = None  # a workergroup of a deployment, by its name
+    template_id: Any = None  # means nothing here
+    provider: str | None = None
 
 
 class GroupInfo(msgspec.Struct, kw_only=True):

@@ -16,7 +16,7 @@ from pyworker.engine.core.derived import generation_of
 from pyworker.engine.data_directory import back_up, data_directory
 from pyworker.engine.identity import Identity, Kind
 from pyworker.engine.private_files import write_private
-from pyworker.errors import SecretsExposed, StoreDamaged, StoreError, StoreInUse
+from pyworker.errors import BadRequest, SecretsExposed, StoreDamaged, StoreError, StoreInUse
 from tests.support.stores import a_worker, everything, mode
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -203,7 +203,7 @@ def test_a_backup_overwrites_nothing_and_one_that_fails_leaves_nothing(folder: P
     assert list(target.parent.iterdir()) == []
     with data_directory(folder, NOW):
         back_up(folder, target)
-    with pytest.raises(StoreError, match="there already"):
+    with pytest.raises(BadRequest, match="there already"):
         back_up(folder, target)
 
 

@@ -8,12 +8,14 @@ secrets/       its secrets
 from __future__ import annotations
 
 import datetime
+import errno
 import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pyworker.engine.identity import Identity, has_identity
 from pyworker.engine.private_files import make_private_folder, read_private, sync_folder, write_private
@@ -21,9 +23,11 @@ from pyworker.engine.store.backup import copy_store_file
 from pyworker.engine.store.failures import explained
 from pyworker.engine.store.lock import locked
 from pyworker.engine.store.store import Store
-from pyworker.errors import StoreError
+from pyworker.errors import BadRequest, StoreError
 
 __all__ = ["DataDirectory", "back_up", "data_directory"]
+
+_NO_PATH: Final = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +55,39 @@ def data_directory(folder: Path, now: datetime.datetime) -> Generator[DataDirect
 def back_up(folder: Path, target: Path) -> None:
     """Copy a data directory, in use or not, to ``target``, which must not exist and is there only once it is complete.
 
-    The store first: secrets that were made meanwhile do no harm, missing ones would. Raises StoreError.
+    The store first: secrets that were made meanwhile do no harm, missing ones would. Raises BadRequest for a target
+    that cannot be one, StoreError.
     """
     target = target.absolute()
-    if target.exists():
-        raise StoreError(f"{target} is there already: name a folder for the backup that is not")
     with explained(target):
+        _require_new(target, folder)
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))  # of mode 0700
+        part = Path(tempfile.mkdtemp(prefix=".backup-", dir=target.parent))  # of mode 0700
         try:
             copy_store_file(folder / "engine.db", part / "engine.db")
             make_private_folder(part / "secrets")
             for path in sorted((folder / "secrets").glob("[!.]*")):
-                write_private(part / "secrets" / path.name, read_private(path))
+                if path.is_file():
+                    write_private(part / "secrets" / path.name, read_private(path))
             part.rename(target)
             sync_folder(target.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _require_new(target: Path, folder: Path) -> None:
+    try:
+        target.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_PATH:
+            raise
+        raise BadRequest(f"path: {str(target)[:100]!r} cannot be a folder's ({error})") from None
+    else:
+        raise BadRequest(f"path: {target} is there already: name a folder for the backup that is not")
+    if target.resolve().is_relative_to(folder.resolve()):
+        raise BadRequest(f"path: {target} is inside the engine's data directory: name a folder outside of it")
 
 
 def _identity(folder: Path, store: Store, now: datetime.datetime) -> Identity:

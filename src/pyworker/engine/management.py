@@ -16,7 +16,8 @@ from pyworker.engine.core.addresses import is_loopback
 from pyworker.engine.core.deployment.reading import Deployment
 from pyworker.engine.core.derived import account_key, digest
 from pyworker.engine.core.endpoints import Endpoint, Group
-from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, checked
+from pyworker.engine.core.launches import require_launch_fits
+from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, checked, checked_name
 from pyworker.engine.core.workers import Worker
 from pyworker.engine.data_directory import back_up
 from pyworker.engine.engine import Engine
@@ -26,13 +27,15 @@ from pyworker.engine.scaler import Scaler
 from pyworker.engine.store.rows import AccountKeyRow
 from pyworker.errors import BadRequest, JsonDataException, LaunchForbidden, NotFound, PyWorkerError
 from pyworker.tickets import SCHEMES, Scheme
-from pyworker.wire import TokenAnswer, TokenRequest
+from pyworker.wire import TokenAnswer, TokenRequest, convert
+from pyworker.wire_management import EndpointRequest, GroupRequest
 
 __all__ = ["Management"]
 
 log = logging.getLogger("pyworker.engine")
 
 MOST_TAIL: Final = 2_000
+MOST_LEFT_S: Final = 1e9
 LOOK_EVERY_S: Final = 1.0  # for endpoints that delete themselves
 STATES: Final = ("active", "stopped")
 _OTHER_NAMES: Final = {"min_workers": "cold_workers"}
@@ -44,7 +47,7 @@ class Management:
     """``folder`` is the engine's; ``templates`` are workergroups that can be asked for by name (``template_hash``)."""
 
     def __init__(self, engine: Engine, instances: Instances, scaler: Scaler, folder: Path) -> None:
-        self.templates: dict[str, GroupParameters] = {}
+        self.templates: dict[tuple[int, str], GroupParameters] = {}  # by the endpoint's id, and name
         self._engine = engine
         self._instances = instances
         self._scaler = scaler
@@ -54,11 +57,10 @@ class Management:
 
     async def create_endpoint(self, fields: Mapping[str, Any]) -> Endpoint:
         """A new endpoint from the fields of the wire. Raises JsonDataException, BadRequest, StoreError."""
-        name = fields.get("endpoint_name")
-        if not isinstance(name, str) or not name:
-            raise JsonDataException({"endpoint_name": "give it a name"})
+        asked = convert(fields, EndpointRequest)
+        name = checked_name(asked.endpoint_name, "endpoint_name")
         parameters = checked(EndpointParameters(), _renamed(fields))
-        auto_delete_in_s, state = _seconds(fields, "auto_delete_in_seconds"), _state(fields)
+        auto_delete_in_s, state = _left_s(asked), _state(asked)
         endpoint = await self._engine.records.add_endpoint(name, parameters, auto_delete_in_s)
         if state is not None:
             await self._engine.records.change_endpoint(endpoint, state=state)
@@ -67,17 +69,18 @@ class Management:
 
     async def change_endpoint(self, endpoint: Endpoint, fields: Mapping[str, Any]) -> None:
         """Change what is given. Raises JsonDataException, BadRequest, StoreError."""
+        asked = convert(fields, EndpointRequest)
 
         def merged(before: EndpointParameters) -> EndpointParameters:
             return checked(before, _renamed(fields))
 
         changes: dict[str, Any] = {"parameters": merged}
-        state = _state(fields)
+        state = _state(asked)
         if state is not None:
             changes["state"] = state
-        if fields.get("endpoint_name") is not None:
-            changes["name"] = str(fields["endpoint_name"])
-        auto_delete_in_s = _seconds(fields, "auto_delete_in_seconds")
+        if asked.endpoint_name is not None:
+            changes["name"] = checked_name(asked.endpoint_name, "endpoint_name")
+        auto_delete_in_s = _left_s(asked)
         if auto_delete_in_s is not None:  # from now on
             changes["auto_delete_in_seconds"] = time.time() - endpoint.created_epoch_s + auto_delete_in_s
         await self._engine.records.change_endpoint(endpoint, **changes)
@@ -122,38 +125,65 @@ class Management:
         Raises JsonDataException, BadRequest, StoreError; LaunchForbidden for commands from another machine.
         """
         self._require_launch_allowed(fields)
-        endpoint = self._endpoint_of(fields)
-        template = fields.get("template_hash")
-        base = self.templates.get(str(template)) if template is not None else None
-        if base is None and fields.get("launch") is None:
-            self._refuse_unknown(template, fields.get("template_id"))
-        parameters = checked(base or GroupParameters(name=str(template or "default")), fields)
+        asked = convert(fields, GroupRequest)
+        endpoint = self._endpoint_of(asked)
+        base = self._template(asked, endpoint, may_lack=fields.get("launch") is not None)
+        parameters = checked(base or GroupParameters(name=asked.template_hash or "default"), fields)
+        if base is None and parameters.launch is not None and asked.provider is None:
+            words = "is missing: with a launch it is local or ray; without one, external workers join with a token"
+            raise JsonDataException({"provider": words})
+        require_launch_fits(parameters)
         group = await self._engine.records.add_group(endpoint, parameters, _extra(fields))
         self._changed(endpoint, f"given the workergroup {parameters.name}")
         return group
 
-    def _refuse_unknown(self, template: Any, template_id: Any) -> None:
-        known = ", ".join(self.templates) or "none"
-        if template is not None:
-            raise BadRequest(f"template_hash names no workergroup template: {template!r}; there is {known}")
-        if template_id is not None:
+    def _template(self, asked: GroupRequest, endpoint: Endpoint, *, may_lack: bool) -> GroupParameters | None:
+        """The workergroup that is asked for by name: one of this endpoint, or else of any.
+
+        None when none is asked for, or there is none and there need not be. Raises BadRequest.
+        """
+        named = asked.template_hash
+        found = {owner: one for (owner, name), one in self.templates.items() if name == named}
+        if found:
+            return found.get(endpoint.id) or next(iter(found.values()))
+        known = ", ".join(dict.fromkeys(name for _, name in self.templates)) or "none"
+        if named is not None and not may_lack:
+            raise BadRequest(f"template_hash names no workergroup template: {named!r}; there is {known}")
+        if asked.template_id is not None and not may_lack:
             raise BadRequest(f"template_id names nothing here: give a template_hash instead; there is {known}")
+        return None
 
     async def change_group(self, group: Group, fields: Mapping[str, Any]) -> None:
         """Change what is given; another launch is rolled out. Raises what ``create_group`` does."""
         self._require_launch_allowed(fields)
-        template = fields.get("template_hash")
-        base = self.templates.get(str(template)) if template is not None else None
-        changed = base or group.parameters
-        parameters = checked(changed, {"name": group.parameters.name, **fields})
-        await self._engine.records.change_group(group, parameters, _extra(fields))
+        asked = convert(fields, GroupRequest)
+        is_own = asked.template_hash == group.parameters.name  # it is listed with that
+        base = self._template(asked, group.endpoint, may_lack=is_own or fields.get("launch") is not None)
+
+        def merged(before: GroupParameters) -> GroupParameters:
+            wanted = checked(replace(base, name=before.name) if base else before, fields)
+            self._require_change_fits(group, before, wanted)
+            return wanted
+
+        await self._engine.records.change_group(group, merged, _extra(fields))
         self._changed(group.endpoint, f"changed: its workergroup {group.parameters.name} has version {group.version}")
+
+    def _require_change_fits(self, group: Group, before: GroupParameters, wanted: GroupParameters) -> None:
+        if (wanted.provider, wanted.launch) != (before.provider, before.launch):
+            require_launch_fits(wanted)
+        if wanted.provider != before.provider and self._engine.registry.members(group):
+            raise BadRequest(
+                f"provider: the workergroup {before.name!r} has workers of the provider {before.provider}; "
+                "make another workergroup, or remove its workers first"
+            )
 
     async def update_group(self, group: Group) -> int:
         """Start all its workers anew, one after the other, with the newest launch. Gives its version."""
-        template = self.templates.get(group.parameters.name)
-        if template is not None and template.launch != group.parameters.launch:
-            await self._engine.records.change_group(group, replace(group.parameters, launch=template.launch))
+        launch = group.parameters.launch
+        template = self.templates.get((group.endpoint.id, group.parameters.name))
+        newest = template.launch if template is not None and launch is not None else None
+        if newest is not None and newest != launch:
+            await self._engine.records.change_group(group, replace(group.parameters, launch=newest))
         else:
             await self._engine.records.renew_group(group)
         self._changed(group.endpoint, f"updating its workergroup {group.parameters.name} to version {group.version}")
@@ -188,7 +218,7 @@ class Management:
             await self._engine.records.change_endpoint(endpoint, parameters=deployment.parameters)
         groups = {group.parameters.name: group for group in self._engine.registry.groups(endpoint)}
         for parameters in deployment.groups:
-            self.templates[parameters.name] = parameters
+            self.templates[endpoint.id, parameters.name] = parameters
             group = groups.pop(parameters.name, None)
             if group is None:
                 await self._engine.records.add_group(endpoint, parameters, {})
@@ -206,6 +236,11 @@ class Management:
         """A new external worker's secrets. Raises BadRequest, StoreError."""
         endpoint = self._engine.registry.endpoint(query.endpoint)
         group = await self._engine.records.external_group(endpoint, query.workergroup)
+        if group.parameters.launch is not None:
+            raise BadRequest(
+                f"workergroup: the workers of {group.parameters.name!r} are started by the engine, which gives them "
+                "their tokens: name an external one, or leave it out"
+            )
         asked = query.signature_scheme or group.parameters.signature_scheme
         worker, mtoken = await self._engine.records.add_worker(
             group, scheme=_scheme(asked), url=query.url or "", reported_id=query.id
@@ -285,7 +320,7 @@ class Management:
         return generation
 
     async def back_up(self, path: Path) -> None:
-        """A copy of all that the engine keeps, on its machine. Raises StoreError."""
+        """A copy of all that the engine keeps, on its machine. Raises BadRequest, StoreError."""
         await asyncio.to_thread(back_up, self._folder, path)
 
     # --- helpers ---
@@ -296,11 +331,11 @@ class Management:
         if fields.get("launch") is not None and not (config.allow_launch or is_loopback(config.host)):
             raise LaunchForbidden()
 
-    def _endpoint_of(self, fields: Mapping[str, Any]) -> Endpoint:
-        if fields.get("endpoint_id") is not None:
-            return self._engine.registry.endpoint_by_id(int(fields["endpoint_id"]))
-        if fields.get("endpoint_name") is not None:
-            return self._engine.registry.endpoint(str(fields["endpoint_name"]))
+    def _endpoint_of(self, asked: GroupRequest) -> Endpoint:
+        if asked.endpoint_id is not None:
+            return self._engine.registry.endpoint_by_id(asked.endpoint_id)
+        if asked.endpoint_name is not None:
+            return self._engine.registry.endpoint(asked.endpoint_name)
         raise JsonDataException({"endpoint_id": "missing parameter; or give endpoint_name"})
 
     def _changed(self, endpoint: Endpoint, how: str) -> None:
@@ -324,20 +359,17 @@ def _extra(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in known and value is not None}
 
 
-def _seconds(fields: Mapping[str, Any], name: str) -> float | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-        raise JsonDataException({name: "must be a number above 0"})
-    return float(value)
+def _left_s(asked: EndpointRequest) -> float | None:
+    left_s = asked.auto_delete_in_seconds
+    if left_s is not None and not 0 < left_s < MOST_LEFT_S:
+        raise JsonDataException({"auto_delete_in_seconds": f"must be a number above 0, below {MOST_LEFT_S:g}"})
+    return left_s
 
 
-def _state(fields: Mapping[str, Any]) -> str | None:
-    state = fields.get("endpoint_state")
-    if state is not None and state not in STATES:
+def _state(asked: EndpointRequest) -> str | None:
+    if asked.endpoint_state not in {None, *STATES}:
         raise JsonDataException({"endpoint_state": f"is {' or '.join(STATES)}"})
-    return state
+    return asked.endpoint_state
 
 
 def _scheme(number: int | None) -> Scheme | None:

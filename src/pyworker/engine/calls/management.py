@@ -12,10 +12,12 @@ from aiohttp import web
 
 from pyworker.engine.calls.http import ENGINE, MANAGEMENT, account_only, answer, body_of, whole_number
 from pyworker.engine.core.endpoints import Endpoint, Group
+from pyworker.engine.core.parameters import checked_name
 from pyworker.engine.core.workers import Worker
 from pyworker.engine.engine import Engine, moment
 from pyworker.errors import BadRequest, JsonDataException, NotFound
 from pyworker.wire import EndpointInfo, Query, TokenRequest, convert
+from pyworker.wire_management import BackupRequest, KeyRequest, RotateRequest
 
 __all__ = ["ROUTES"]
 
@@ -207,9 +209,7 @@ async def list_keys(request: web.Request) -> web.Response:
 @account_only
 async def create_key(request: web.Request) -> web.Response:
     """A new account key, which is shown this once."""
-    name = (await body_of(request)).get("name")
-    if not isinstance(name, str) or not name:
-        raise JsonDataException({"name": "say what this key is for"})
+    name = checked_name(convert(await body_of(request), KeyRequest).name, "name")
     row, key = await request.app[MANAGEMENT].create_key(name)
     return answer({"success": True, "id": row.id, "name": row.name, "api_key": key})
 
@@ -224,8 +224,8 @@ async def revoke_key(request: web.Request) -> web.Response:
 @account_only
 async def rotate(request: web.Request) -> web.Response:
     """A new generation of the RSA key or the ticket secret."""
-    kind = (await body_of(request)).get("kind")
-    if kind not in {"rsa", "ticket"}:
+    kind = convert(await body_of(request), RotateRequest).kind
+    if kind not in ("rsa", "ticket"):
         raise JsonDataException({"kind": "is rsa or ticket"})
     return answer({"success": True, "generation": await request.app[MANAGEMENT].rotate(kind)})
 
@@ -233,8 +233,8 @@ async def rotate(request: web.Request) -> web.Response:
 @account_only
 async def backup(request: web.Request) -> web.Response:
     """Copy all that the engine keeps into a new folder on its machine."""
-    path = (await body_of(request)).get("path")
-    if not isinstance(path, str) or not Path(path).is_absolute():
+    path = convert(await body_of(request), BackupRequest).path
+    if not Path(path).is_absolute():
         raise JsonDataException({"path": "a path on the engine's machine, from its root"})
     await request.app[MANAGEMENT].back_up(Path(path))
     return answer({"success": True, "path": path})

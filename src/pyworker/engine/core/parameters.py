@@ -14,7 +14,17 @@ import msgspec
 from pyworker.errors import JsonDataException
 from pyworker.fields import read_fields
 
-__all__ = ["PLACEHOLDERS", "EndpointParameters", "GroupParameters", "Launch", "Resources", "checked"]
+__all__ = [
+    "A_NAME",
+    "PLACEHOLDERS",
+    "EndpointParameters",
+    "GroupParameters",
+    "Launch",
+    "Resources",
+    "checked",
+    "checked_name",
+    "is_name",
+]
 
 PLACEHOLDERS: Final = frozenset({"folder", "model_log", "model_port", "python", "worker_port"})
 
@@ -77,6 +87,8 @@ class GroupParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     drain_s: float = 30.0  # how long requests and sessions may finish when a worker is stopped
 
 
+MOST_OF_NAME: Final = 100  # characters
+A_NAME: Final = f"1 to {MOST_OF_NAME} characters that can be printed"
 _FROM_0: Final = (0.0, math.inf, "a number, 0 or more")
 _ABOVE_0: Final = (math.nextafter(0.0, 1.0), math.inf, "a number above 0")
 _RANGES: Final[Mapping[str, tuple[float, float, str]]] = {
@@ -116,11 +128,25 @@ def checked(parameters: _Parameters, changes: Mapping[str, Any]) -> _Parameters:
     return changed
 
 
+def is_name(text: str) -> bool:
+    """Whether an endpoint, a workergroup or a key may be called so: in a log and in a terminal it is one line."""
+    return bool(text.strip()) and len(text) <= MOST_OF_NAME and text.isprintable()
+
+
+def checked_name(text: str | None, field: str) -> str:
+    """The name that the field gives. Raises JsonDataException when it gives none, or one that cannot be used."""
+    if text is None or not is_name(text):
+        raise JsonDataException({field: f"must be {A_NAME}"})
+    return text
+
+
 def _out_of_range(parameters: msgspec.Struct) -> Iterator[tuple[str, str]]:
     for name in parameters.__struct_fields__:
         value = getattr(parameters, name)
         if value is None:
             continue
+        if name == "name" and not is_name(value):
+            yield name, A_NAME
         if name in _RANGES and not _within(value, *_RANGES[name][:2]):
             yield name, _RANGES[name][2]
         if name in _ONE_OF and value not in _ONE_OF[name]:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from pyworker.engine.core.deployment.toml_lines import Place
+from pyworker.engine.core.launches import placeholder_problem
 from pyworker.engine.core.parameters import PLACEHOLDERS
 from pyworker.names import nearest
 
 __all__ = ["Problems", "Table", "filled", "shown"]
 
 _VARIABLE: Final = re.compile(r"(\$?)\$\{([^{}]*)\}")
-_PLACEHOLDER: Final = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -103,9 +103,8 @@ def filled(text: str, environment: Mapping[str, str]) -> str:
 
     Raises ValueError naming a variable that is not set, or a placeholder that does not exist.
     """
-    for name in _PLACEHOLDER.findall(text):
-        if name not in PLACEHOLDERS:
-            raise ValueError(f"{{{name}}} stands for nothing; {_meant(name)}")
+    if problem := placeholder_problem(text):
+        raise ValueError(problem)
     return _VARIABLE.sub(lambda match: _value(match, environment), text)
 
 
@@ -120,12 +119,6 @@ def _value(match: re.Match[str], environment: Mapping[str, str]) -> str:
     if name not in environment:
         raise ValueError(f"the variable {name} is not set: export it first, or write $${{{name}}} for the text itself")
     return environment[name]
-
-
-def _meant(name: str) -> str:
-    near = nearest(name.lower(), PLACEHOLDERS)
-    known = ", ".join(f"{{{known}}}" for known in sorted(PLACEHOLDERS))
-    return f"did you mean {{{near}}}?" if near else f"there is {known}, and ${{{name}}} for a variable"
 
 
 def shown(place: Place) -> str:

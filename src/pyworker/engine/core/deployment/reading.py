@@ -16,7 +16,16 @@ import msgspec
 
 from pyworker.engine.core.deployment.described import Problems, Table, shown
 from pyworker.engine.core.deployment.toml_lines import TomlLines
-from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch, Resources, checked
+from pyworker.engine.core.launches import variable_problem
+from pyworker.engine.core.parameters import (
+    A_NAME,
+    EndpointParameters,
+    GroupParameters,
+    Launch,
+    Resources,
+    checked,
+    is_name,
+)
 from pyworker.errors import JsonDataException
 
 __all__ = ["GROUP_FIELDS", "MODEL_FIELDS", "Deployment", "Problem", "Surroundings", "read_deployment"]
@@ -25,11 +34,6 @@ MODEL_FIELDS: Final = ("command", "health")
 _OWN_FIELDS: Final = ("worker", "working_directory", "model", "environment", "resources")
 GROUP_FIELDS: Final = (*(name for name in GroupParameters.__struct_fields__ if name != "launch"), *_OWN_FIELDS)
 _ALSO_CALLED: Final = {"min_workers": "cold_workers", "template_hash": "name", "env": "environment"}
-_PROVIDED: Final = re.compile(
-    r"REPORT_ADDR|MASTER_TOKEN|CONTAINER_ID|WORKER_PORT|WORKER_HTTP_PORT|VAST_TCP_PORT_.*"
-    r"|PYWORKER_(STATE_DIR|DRAIN_S|TICKET_KEY|TICKET_KEY_ID|API_KEY)"
-)
-_VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACED: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 _Parameters = TypeVar("_Parameters", bound=msgspec.Struct)
@@ -188,20 +192,13 @@ class _Reader:
         if table is None:
             return filled
         for name, value in table.values.items():
-            if problem := self._variable_problem(name):
+            if problem := variable_problem(name) or self._around.variable_problem(name):
                 table.wrong(name, problem)
             elif isinstance(value, str):
                 filled[name] = table.filled(name, value, self._around.environment)
             else:
                 table.wrong(name, "must be a text in quotes: the environment holds nothing else")
         return filled
-
-    def _variable_problem(self, name: str) -> str:
-        if _PROVIDED.fullmatch(name):
-            return "comes from the engine, for each worker another: remove it"
-        if not _VARIABLE_NAME.fullmatch(name):
-            return "is no name for a variable: letters, digits and _ only"
-        return self._around.variable_problem(name)
 
     def _folder(self, table: Table) -> str:
         path = table.text("working_directory") or "."
@@ -217,8 +214,8 @@ class _Reader:
 
     def _name(self, table: Table) -> str:
         name = table.text("name") or ""
-        if not name.isprintable() or len(name) > 100:
-            table.wrong("name", "must be at most 100 characters that can be printed")
+        if name and not is_name(name):
+            table.wrong("name", f"must be {A_NAME}")
         return name
 
     def _parameters(self, table: Table, defaults: _Parameters) -> _Parameters:
