@@ -163,7 +163,7 @@ async def _make(engine: EngineUnderTest, name: str) -> int:
 async def test_while_the_disk_is_full_requests_are_routed_and_afterwards_all_works_again(small_disk: Path) -> None:
     folder = await asyncio.to_thread(a_folder, small_disk)
     async with a_fleet(folder=folder, rates=UNLIMITED) as (engine, fleet):
-        worker = await fleet.join()
+        worker, other = await fleet.join(), await fleet.join()
         ballast = await asyncio.to_thread(fill, small_disk)
         made = ["endpoint-0"]
         while (status := await _make(engine, made[-1])) == 200:  # what fits into the journal still is stored
@@ -172,6 +172,8 @@ async def test_while_the_disk_is_full_requests_are_routed_and_afterwards_all_wor
         _, listed = await engine.get("/api/v0/endptjobs/", headers=KEY)
         assert [one["endpoint_name"] for one in listed["results"]] == ["default", *made[:-1]]  # nothing half made
         assert (await engine.post("/api/v0/worker_tokens/", {"endpoint": "default"}, headers=KEY))[0] == 507
+        async with engine.http.delete(f"{engine.url}/api/v0/workers/{other.id}/", headers=KEY) as response:
+            assert response.status == 200
         for _ in range(20):
             answer = await engine.route()
             assert worker.is_ours(answer)
@@ -179,6 +181,8 @@ async def test_while_the_disk_is_full_requests_are_routed_and_afterwards_all_wor
             assert (await worker.finished(answer["request_idx"]))[0] == 200
         await asyncio.to_thread(ballast.unlink)
         while await _make(engine, "afterwards") != 200:
+            await asyncio.sleep(0.05)
+        while (await other.report())[0] != 401:
             await asyncio.sleep(0.05)
         assert (await fleet.join()).is_ours(await engine.route()) or worker.is_ours(await engine.route())
     async with an_engine(folder) as engine:

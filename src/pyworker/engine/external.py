@@ -55,7 +55,10 @@ class ExternalWorkers:
         return {"model.log": lines[-tail:]}
 
     async def dismiss(self, workers: Sequence[Worker]) -> None:
-        """Forget them: those that answer once they have drained, the others at once. Raises StoreError."""
+        """Forget them: those that answer once they have drained, the others now. Nobody is sent there any more.
+
+        What cannot be stored is tried again.
+        """
         await asyncio.gather(*(self._dismiss(worker) for worker in workers))
 
     async def _dismiss(self, worker: Worker) -> None:
@@ -63,12 +66,12 @@ class ExternalWorkers:
             await self.drain(worker)
         except PyWorkerError as error:
             log.info("a worker is forgotten at once", extra={"worker_id": worker.id, "reason": str(error)})
-            await self._engine.records.remove_worker(worker)
-            return
         before = worker.state
         worker.lead(Life.DESTROYING, time.monotonic())
         self._engine.records.note(worker, "gone")
         self._engine.changed_state(worker, before)
+        if worker.told_s is None and worker not in self._tasks:
+            await asyncio.wait([self._begin(worker, self._forget(worker))])
 
     # --- as time passes ---
 
@@ -93,10 +96,11 @@ class ExternalWorkers:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, what: Worker | Group, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, what: Worker | Group, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._carry_out(work))
         self._tasks[what] = task
         task.add_done_callback(lambda _: self._tasks.pop(what, None))
+        return task
 
     async def _carry_out(self, work: Coroutine[Any, Any, None]) -> None:
         try:
