@@ -101,14 +101,19 @@ def create(
 def show(
     name: NameArgument, engine: EngineOption = ENGINE_URL, api_key: ApiKeyOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show an endpoint: its own key, its parameters and how many workers are in which state."""
+    """Show an endpoint: its own key, its parameters, how many workers are in which state, and how its groups are."""
     asked = management(engine, api_key)
     found = endpoint_called(asked.endpoints(), name)
     if as_json:
         say_json(found)
         return
     fields: dict[str, Any] = {**_fields(found), "created_at": moment(found.created_at)}
-    show_fields({**fields, "workers": _counts(asked, found)})
+    conditions = {
+        f"group {group.name}": group.condition
+        for group in asked.groups()
+        if group.endpoint_id == found.id and group.condition
+    }
+    show_fields({**fields, "workers": _counts(asked, found), **conditions})
 
 
 @app.command(
