@@ -44,6 +44,7 @@ format: setup
 
 bench: setup sdk-venv
 	PYWORKER_SDK_PYTHON="$${PYWORKER_SDK_PYTHON:-$$PWD/.venv-sdk/bin/python}" $(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks.engine_decisions
 	$(BIN)/python -m benchmarks.engine
 
 lock: setup
