@@ -263,9 +263,12 @@ class Store:
                 [to_columns(line) | {"text": _storable(line.text)} for line in lines],
             )
             connection.executemany(
-                "DELETE FROM log_lines WHERE endpoint_id = ?1 AND level = ?2 AND id <= (SELECT id FROM log_lines "
-                "WHERE endpoint_id = ?1 AND level = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
-                [(*log, LINES_KEPT) for log in {(line.endpoint_id, line.level) for line in lines}],
+                "DELETE FROM log_lines WHERE endpoint_id = :endpoint_id AND level = :level AND id <= (SELECT id FROM "
+                "log_lines WHERE endpoint_id = :endpoint_id AND level = :level ORDER BY id DESC LIMIT 1 OFFSET :kept)",
+                [
+                    {"endpoint_id": endpoint_id, "level": level, "kept": LINES_KEPT}
+                    for endpoint_id, level in {(line.endpoint_id, line.level) for line in lines}
+                ],
             )
 
     def log_lines(self, endpoint_id: int, level: Level, tail: int = LINES_KEPT) -> list[LogLine]:
