@@ -8,10 +8,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from pyworker.engine.core.derived import digest
 from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.core.numbers import Numbers
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
-from pyworker.engine.core.registry import Registry, token_digest
+from pyworker.engine.core.registry import Registry
 from pyworker.engine.core.workers import Worker
 
 LAUNCH = Launch(worker=("true",))
@@ -38,7 +39,7 @@ def a_group(registry: Registry, endpoint: Endpoint, *, launch: Launch | None = N
 def a_worker(registry: Registry, group: Group, mtoken: str = "secret", **fields: Any) -> Worker:
     """A new worker in the registry, which has not reported."""
     number = max((worker.number for worker in registry.all_workers), default=0) + 1
-    return registry.add_worker(Worker(number, group, **fields), token_digest(mtoken))
+    return registry.add_worker(Worker(number, group, **fields), digest(mtoken))
 
 
 def numbers(first: int = 1, count: int = 1_000_000) -> Numbers:

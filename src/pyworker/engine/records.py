@@ -8,9 +8,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from pyworker.engine.core.derived import digest
 from pyworker.engine.core.endpoints import Arrivals, Earlier, Endpoint, Group
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
-from pyworker.engine.core.registry import Registry, token_digest
+from pyworker.engine.core.registry import Registry
 from pyworker.engine.core.workers import Life, Worker
 from pyworker.engine.identity import Identity
 from pyworker.engine.store.rows import EndpointRow, GroupRow, Wanted, WorkerRow, changed, gone_back, renewed, settled
@@ -201,7 +202,7 @@ class Records:
         row = WorkerRow(
             id=0,
             workergroup_id=group.id,
-            token_digest=token_digest(mtoken),
+            token_digest=digest(mtoken),
             ticket_key_id=key_id,
             signature_scheme=scheme,
             url=url or None,

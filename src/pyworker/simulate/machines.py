@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import Random
 
+from pyworker.engine.core.derived import digest
 from pyworker.engine.core.endpoints import Group
-from pyworker.engine.core.registry import Registry, token_digest
+from pyworker.engine.core.registry import Registry
 from pyworker.engine.core.scaling.view import Action, Create, Destroy, Start, Stop, Update
 from pyworker.engine.core.workers import Life, Worker
 from pyworker.simulate.machine import Behaviour, Machine, Power
@@ -83,7 +84,7 @@ class Machines:
         self._count += 1
         mtoken = f"simulated-{self._count}"
         worker = Worker(self._count, group, ticket_key=_KEY, version=version, reported_id=self._count)
-        self._registry.add_worker(worker, token_digest(mtoken))
+        self._registry.add_worker(worker, digest(mtoken))
         self._lead(worker, Life.CREATING)
         behaviour = self._behaviours[group.id]
         machine = Machine(worker.number, mtoken, version, behaviour, self._random, self._timeline)

@@ -5,19 +5,19 @@ Times in s on the engine's monotonic clock.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from pyworker.engine.core.addresses import ANYWHERE, Network, check_worker_url, is_at
+from pyworker.engine.core.derived import digest
 from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.core.workers import Worker
 from pyworker.errors import BadRequest, NotFound, WrongToken
 from pyworker.wire import WorkerStatus
 
-__all__ = ["Registry", "token_digest"]
+__all__ = ["Registry"]
 
 LATELY_S: Final = 60.0
 
@@ -203,7 +203,7 @@ class Registry:
 
     def worker_of(self, mtoken: str, worker_id: int) -> Worker:
         """Whose mtoken this is. Raises WrongToken when it is unknown or belongs to another id."""
-        worker = self._by_token.get(token_digest(mtoken))
+        worker = self._by_token.get(digest(mtoken))
         if worker is None:
             raise WrongToken()
         if worker.reported_id not in {None, worker_id}:
@@ -262,8 +262,3 @@ class Registry:
             "reports were refused for an unknown token: start workers with new tokens, "
             f"from `pyworker worker token -e {endpoint.name}`"
         )
-
-
-def token_digest(mtoken: str) -> bytes:
-    """What is kept of an mtoken."""
-    return hashlib.sha256(mtoken.encode(errors="surrogatepass")).digest()
