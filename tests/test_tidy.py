@@ -52,16 +52,19 @@ CATCHES_EVERYTHING = {
     "src/pyworker/worker/inbound/fast_lane.py": {"ClientConnection._serve"},
     "src/pyworker/worker/pass_through.py": {"PassThroughRoute._make_benchmark_request"},
     "src/pyworker/worker/routes.py": {"Route.workload"},
-    "src/pyworker/worker/serve.py": {"run_target", "start_server"},
+    "src/pyworker/loading.py": {"_execute_until"},
+    "src/pyworker/running/here.py": {"_run", "run_target"},
+    "src/pyworker/worker/serve.py": {"start_server"},
     "src/pyworker/worker/warm_up.py": {"WarmUp._live"},
 }
 
 # parts of the package that know nothing of each other, but for these; what is outside of them is for all
 MAY_IMPORT = {
-    "pyworker.cli": {"pyworker.client", "pyworker.engine", "pyworker.load", "pyworker.worker"},
+    "pyworker.cli": {"pyworker.client", "pyworker.engine", "pyworker.load", "pyworker.running", "pyworker.worker"},
     "pyworker.client": set(),
     "pyworker.engine": set(),
     "pyworker.load": {"pyworker.client"},
+    "pyworker.running": {"pyworker.worker"},
     "pyworker.simulate": {"pyworker.engine"},
     "pyworker.testing": {"pyworker.worker"},
     "pyworker.worker": set(),

@@ -55,6 +55,7 @@ __all__ = [
     "TooManyCalls",
     "TooManySessions",
     "UnsupportedMedia",
+    "WorkerFileFailed",
     "WorkerNotReached",
     "WorkerUnreachable",
     "WrongKey",
@@ -114,6 +115,10 @@ class DeploymentError(ConfigurationError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(["the deployment is not described completely:", *self.problems]))
+
+
+class WorkerFileFailed(PyWorkerError):
+    """The worker's own file failed before it served; the message says where and why."""
 
 
 class BenchmarkFailed(PyWorkerError):

@@ -19,6 +19,6 @@ def add_to(app: typer.Typer) -> None:
 
 def run(target: Annotated[str, typer.Argument(help="A worker's folder or file.")]) -> None:
     """Run a worker in this process; its place comes from the environment."""
-    from pyworker.worker.serve import run_target
+    from pyworker.running.here import run_target
 
     raise typer.Exit(run_target(target))

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from pyworker.errors import ConfigurationError, PyWorkerError
+from pyworker.errors import ConfigurationError, PyWorkerError, WorkerFileFailed
 from pyworker.settings import WorkerSettings, environment
 from pyworker.version import __version__
 
@@ -34,9 +34,10 @@ serving_began = threading.Event()  # whether the worker of this process has come
 
 def tell_of_failed_start(env: Mapping[str, str], error: Exception) -> None:
     """To the log, where only what is no mistake of the author's needs a trace, and to the engine."""
-    told = isinstance(error, PyWorkerError)
+    cause = error.__cause__ if isinstance(error, WorkerFileFailed) else error
+    told = isinstance(cause, PyWorkerError | SystemExit | SyntaxError)
     first, *others = _reason(error).splitlines() or [""]
-    log.critical("the worker cannot start: %s", first, exc_info=None if told else error)
+    log.critical("the worker cannot start: %s", first, exc_info=None if told else cause)
     for line in others:  # each problem has its own
         log.critical("%s", line)
     _tell_engine(env, _reason(error))

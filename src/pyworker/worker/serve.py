@@ -1,19 +1,15 @@
-"""Starting a worker and ending it well: sockets, TLS, signals, drain; and `pyworker run`."""
+"""Starting a worker and ending it well: sockets, TLS, signals, drain."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import gc
-import importlib.util
 import logging
-import runpy
 import signal
 import ssl
-import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -30,11 +26,12 @@ from pyworker.worker.inbound.app import SlowStarters, make_app
 from pyworker.worker.inbound.fast_lane import FastLane
 from pyworker.worker.inbound.methods import is_common
 from pyworker.worker.inbound.server_protocol import ServerProtocol
+from pyworker.worker.interception import replacement
 from pyworker.worker.model.log_tail import machine_start_s
 from pyworker.worker.model.session import make_session
 from pyworker.worker.runtime import Runtime, with_authors_words
 
-__all__ = ["EXIT_UPDATE", "RunningWorker", "run_target", "running_worker", "start_server"]
+__all__ = ["EXIT_UPDATE", "RunningWorker", "running_worker", "start_server"]
 
 log = logging.getLogger("pyworker.serve")
 
@@ -69,9 +66,16 @@ def start_server(backend: Backend, routes: Iterable[web.AbstractRouteDef], **kwa
         routes: aiohttp routes, handlers made by ``backend.create_handler`` and the author's own.
         kwargs: ``host`` and ``port`` to listen on, ``env``, a mapping instead of the process's environment.
 
+    Whoever has taken our place (``worker.interception``) gets all that instead, and nothing is served.
+
     Raises SystemExit with status 1 when the worker cannot start (the engine is told), EXIT_UPDATE after an update was
     asked for.
     """
+    if (serve := replacement()) is not None:
+        refuse_unknown("start_server", set(kwargs) - _KEYWORDS, _KEYWORDS)
+        serve(backend, list(routes), kwargs)
+        return
+    serving_began.set()
     env: Mapping[str, str] = kwargs.get("env") or environment()
     logs.set_up(LogSettings.from_env(env))
     for problem in unknown_variables(env):
@@ -213,70 +217,3 @@ def _tls(settings: WorkerSettings) -> ssl.SSLContext | None:
             f"USE_SSL is set, but {settings.ssl_cert} and {settings.ssl_key} are no certificate and key: {error}"
         ) from None
     return context
-
-
-# --- pyworker run ---------------------------------------------------------------------------------
-
-
-def run_target(target: str, env: Mapping[str, str] | None = None) -> int:
-    """Run a worker in this process: a folder with ``server.py`` or ``worker.py``, a Python file, or a module's name.
-
-    Returns its exit status. Whatever keeps it from starting is logged, and the engine is told.
-    """
-    env = environment() if env is None else env
-    logs.set_up(LogSettings.from_env(env))
-    serving_began.clear()
-    try:
-        _run_as_main(target)
-        _require_that_it_served(target)
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else int(error.code is not None)
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:  # noqa: BLE001 - whatever it is, log and engine are told
-        tell_of_failed_start(env, error)
-        return 1
-    return 0
-
-
-def _run_as_main(target: str) -> None:
-    path = Path(target)
-    if path.is_dir():
-        entry = next((path / name for name in ("server.py", "worker.py") if (path / name).is_file()), None)
-        if entry is None:
-            raise ConfigurationError(f"the folder {target} holds neither server.py nor worker.py")
-        _run_file(entry.resolve())
-    elif path.is_file():
-        _run_file(path.resolve())
-    else:
-        sys.path.insert(0, str(Path.cwd()))
-        if not _is_module(target):
-            raise ConfigurationError(
-                f"there is no worker {target!r}: give a folder with server.py or worker.py, a Python file, or a module"
-            )
-        runpy.run_module(target, run_name="__main__", alter_sys=True)
-
-
-def _require_that_it_served(target: str) -> None:
-    if not serving_began.is_set():
-        raise ConfigurationError(
-            f'{target} ended without calling start_server; is the `if __name__ == "__main__"` block missing?'
-        )
-
-
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):  # a parent that is no package; a name that is none
-        return False
-
-
-def _run_file(file: Path) -> None:
-    """As part of its package, ``workers.hello_world.server`` for instance, so that its imports work either way."""
-    folder = file.parent
-    sys.path[:0] = [str(folder.parent.parent), str(folder), str(Path.cwd())]
-    names = (folder.parent.name, folder.name, file.stem)
-    if all(name.isidentifier() for name in names):
-        runpy.run_module(".".join(names), run_name="__main__", alter_sys=True)
-    else:
-        runpy.run_path(str(file), run_name="__main__")
