@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 
 from aiohttp import web
 
+from pyworker import compat
 from pyworker.backend import Backend
 from pyworker.errors import ConfigurationError, WorkerFileFailed
 from pyworker.names import nearest
@@ -116,6 +117,7 @@ def load(target: str) -> Loaded:
         served.append((backend, routes, keywords))
         raise _WouldServe
 
+    compat.install()
     try:
         found = find(target)
         with served_by(note):
@@ -267,8 +269,11 @@ def _place_of(module: ModuleType | None) -> Path | None:
 def _snapshot() -> Callable[[], None]:
     """Undoes what a worker's file does to this process's imports."""
     path, argv, modules = list(sys.path), list(sys.argv), dict(sys.modules)
+    compat_was_there = compat.is_installed()
 
     def restore() -> None:
+        if not compat_was_there:
+            compat.uninstall()
         roots = tuple(folder for folder in sys.path if folder not in path)
         for name in [name for name in sys.modules if name not in modules and _lies_in(roots, sys.modules[name])]:
             del sys.modules[name]

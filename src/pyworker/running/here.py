@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyworker import logs
+from pyworker import compat, logs
 from pyworker.loading import Target, execute, find, never_served, where_it_failed
 from pyworker.settings import LogSettings, environment
 from pyworker.worker.failed_start import serving_began, tell_of_failed_start
@@ -21,6 +21,7 @@ def run_target(name: str, env: Mapping[str, str] | None = None) -> int:
     """
     env = environment() if env is None else env
     logs.set_up(LogSettings.from_env(env))
+    compat.install()
     serving_began.clear()
     try:
         status = _run(find(name))
