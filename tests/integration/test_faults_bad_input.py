@@ -281,7 +281,7 @@ def head(path: str = "/generate", method: str = "POST", **headers: str) -> bytes
 async def test_a_body_that_comes_too_slowly_is_a_408(
     tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyworker.worker.inbound.intake.FIRST_BYTES_S", 0.05)
+    monkeypatch.setattr("pyworker.intake.FIRST_BYTES_S", 0.05)
     async with a_worker(tmp_path, kind()) as rig, connected(rig.worker.port) as client:
         await client.send(head(**{"Content-Length": "100"}) + b"{")
         assert (await json_answer(client))[0] == 408

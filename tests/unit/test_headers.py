@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyworker.worker.headers import (
+from pyworker.headers import (
     answer_headers,
     authored_request_headers,
     query_without_key,

@@ -6,15 +6,16 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
 import aiohttp
 
 from pyworker.client.answer import Answer
+from pyworker.client.attempts import find_worker, first_answer
 from pyworker.client.engine_calls import EngineCalls
 from pyworker.client.pursuit import Pursuit
-from pyworker.client.retry import ASK_AGAIN, read_retry_after
 from pyworker.errors import WorkerUnreachable
 from pyworker.net import keep_alive
 from pyworker.wire import AuthData, RouteAnswer, dump
@@ -72,33 +73,17 @@ class Client:
         again. Raises EngineUnreachable, EngineRefused, WorkerUnreachable, or NoAnswerInTime after ``timeout_s``.
         """
         pursuit = Pursuit(self._timeout_s, self._on_obstacle)
+        find = partial(find_worker, ask=self._engine.ask, endpoint=endpoint, cost=cost, api_key=self._api_key)
+        send = partial(self._send, route=route, payload=payload)
         try:
             async with asyncio.timeout(self._timeout_s):
-                response, routed = await self._pursue(pursuit, endpoint, route, payload, cost)
+                answered = await first_answer(pursuit, find, send)
         except TimeoutError:
             raise pursuit.overdue() from None
         try:
-            yield Answer(response, routed)
+            yield Answer(answered.response, answered.routed)
         finally:
-            response.close()
-
-    async def _pursue(
-        self, pursuit: Pursuit, endpoint: str, route: str, payload: Mapping[str, Any], cost: float
-    ) -> tuple[aiohttp.ClientResponse, RouteAnswer]:
-        while True:
-            routed = await self._engine.route(pursuit, endpoint, cost)
-            response = await self._send(routed, route, payload)
-            if response is not None and response.status not in ASK_AGAIN:
-                return response, routed
-            pursuit.met(f"the worker at {routed.url} " + _obstacle(response))
-            wait_s = pursuit.next_attempt_s(response and read_retry_after(response.headers.get("Retry-After")))
-            if wait_s is None and response is not None:
-                return response, routed
-            if wait_s is None:
-                raise pursuit.overdue()
-            if response is not None:
-                response.close()
-            await asyncio.sleep(wait_s)
+            answered.response.close()
 
     async def _send(self, routed: RouteAnswer, route: str, payload: Mapping[str, Any]) -> aiohttp.ClientResponse | None:
         """The worker's answer; None when it does not accept connections. Raises WorkerUnreachable."""
@@ -121,10 +106,6 @@ def _socket(address: Any) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     keep_alive(sock)
     return sock
-
-
-def _obstacle(response: aiohttp.ClientResponse | None) -> str:
-    return "does not accept connections" if response is None else f"answers {response.status}"
 
 
 def _auth_data(routed: RouteAnswer) -> AuthData:

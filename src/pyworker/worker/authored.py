@@ -23,10 +23,10 @@ from pyworker.errors import (
     UnsupportedMedia,
 )
 from pyworker.fields import MISSING_PARAMETER
+from pyworker.headers import authored_request_headers
 from pyworker.wire import decode_object, dump, parse_envelope
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
-from pyworker.worker.headers import authored_request_headers
 from pyworker.worker.inbound.incoming import AiohttpIncoming, Incoming
 from pyworker.worker.model import multipart
 from pyworker.worker.model.connection import RawHeaders

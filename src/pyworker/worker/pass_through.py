@@ -9,10 +9,10 @@ import msgspec
 
 from pyworker.errors import BenchmarkFailed, ModelFailed, ModelUnreachable
 from pyworker.handlers import PassThroughHandler
+from pyworker.headers import query_without_key, request_headers, rewritten_request_headers
 from pyworker.wire import decode_object, dump, parse_envelope
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
-from pyworker.worker.headers import query_without_key, request_headers, rewritten_request_headers
 from pyworker.worker.inbound.incoming import Incoming
 from pyworker.worker.model.connection import Answer, Body, RawHeaders
 from pyworker.worker.model.upstream import ModelServer

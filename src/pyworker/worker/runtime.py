@@ -20,6 +20,7 @@ from pyworker.api import EndpointHandler
 from pyworker.author_metrics import Metrics
 from pyworker.backend import Backend, Handler, is_address
 from pyworker.errors import ConfigurationError, NotReady
+from pyworker.intake import Intake
 from pyworker.settings import WorkerSettings
 from pyworker.version import __version__
 from pyworker.worker.author_view import AuthorView
@@ -34,7 +35,6 @@ from pyworker.worker.inbound.answers import RefusalLog
 from pyworker.worker.inbound.entrance import Entrance
 from pyworker.worker.inbound.fast_lane import FastRoutes
 from pyworker.worker.inbound.incoming import AiohttpIncoming
-from pyworker.worker.inbound.intake import Intake
 from pyworker.worker.inbound.methods import is_common
 from pyworker.worker.model.health import Health
 from pyworker.worker.model.log_tail import LogTail

@@ -41,7 +41,7 @@ class SessionApi:
         """201, and spends the ticket."""
         entrance = self.entrance
         with entrance.intake.hold() as hold:
-            auth_data, spec = _parse_create(await hold.read(AiohttpIncoming(request)))
+            auth_data, spec = _parse_create(await AiohttpIncoming(request).read(hold))
             grant, _ = await entrance.authenticate(auth_data, None)
         self.readiness.require_ready()
         entrance.gate.spend(grant, time.time())
@@ -72,7 +72,7 @@ class SessionApi:
 
     async def _owned(self, request: web.Request, *, ended: bool = False) -> Session:
         with self.entrance.intake.hold() as hold:
-            query = parse(await hold.read(AiohttpIncoming(request)), SessionQuery)
+            query = parse(await AiohttpIncoming(request).read(hold), SessionQuery)
         try:
             session_auth = parse_auth_data(query.session_auth)
         except JsonDataException:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import msgspec
 
 from pyworker.errors import AuthenticationFailed
+from pyworker.intake import Intake
 from pyworker.wire import AuthData, parse_auth_header
 from pyworker.worker.core.gate import OPEN_GRANT, Gate, Grant, Mode
 from pyworker.worker.core.sessions import Session
 from pyworker.worker.inbound.incoming import Incoming
-from pyworker.worker.inbound.intake import Intake
 from pyworker.worker.inbound.methods import is_bodiless
 from pyworker.worker.open_sessions import OpenSessions
 from pyworker.worker.reporting.engine_link import EngineLink
@@ -61,7 +61,7 @@ class Entrance:
                 raise AuthenticationFailed("no X-Auth-Data on a request that is no envelope")
             return await self._let_in_plain(request, route, ANONYMOUS, None)
         with self.intake.hold() as hold:
-            call = route.parse_envelope(await hold.read(request))
+            call = route.parse_envelope(await request.read(hold))
             grant, session = await self.authenticate(call.auth_data or ANONYMOUS, call.session_id)
         return Admission(call, call.auth_data or ANONYMOUS, grant, session)
 
@@ -72,7 +72,7 @@ class Entrance:
 
         async def read() -> bytes | memoryview:
             with self.intake.hold() as hold:
-                return await hold.read(request)
+                return await request.read(hold)
 
         return Admission(await route.read_plain(request, read), auth_data, grant, session)
 

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from pyworker.errors import PyWorkerError
+from pyworker.headers import raw_answer_headers
 from pyworker.wire import dump
-from pyworker.worker.headers import raw_answer_headers
 from pyworker.worker.inbound.incoming import Incoming
 from pyworker.worker.model.connection import HIGH_WATER_BYTES, Answer, Failure
 

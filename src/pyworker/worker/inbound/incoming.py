@@ -8,27 +8,16 @@ from typing import Protocol
 
 from aiohttp import web
 
+from pyworker.headers import answer_headers
+from pyworker.intake import BodySource, Hold
 from pyworker.net import reset
-from pyworker.worker.headers import answer_headers
 from pyworker.worker.model.connection import Answer
 
-__all__ = ["AiohttpIncoming", "BodySource", "Incoming"]
+__all__ = ["AiohttpIncoming", "Incoming", "PassableBody"]
 
 
-class BodySource(Protocol):
-    """A request's body while it comes in."""
-
-    def is_eof(self) -> bool:
-        """Whether all of it is there."""
-        ...
-
-    def read_nowait(self) -> bytes:
-        """What is there."""
-        ...
-
-    async def readany(self) -> bytes:
-        """At least one byte; b"" at the end."""
-        ...
+class PassableBody(BodySource, Protocol):
+    """A request's body while it comes in, to be read or passed on."""
 
     def iter_any(self) -> AsyncIterator[bytes]:
         """Pieces as they come."""
@@ -42,13 +31,17 @@ class Incoming(ABC):
     query: str
     raw_headers: Sequence[tuple[bytes, bytes]]
     places: Mapping[str, str]
-    body: BodySource
+    body: PassableBody
     content_length: int | None
     has_body: bool
 
     @abstractmethod
     def header(self, name: str) -> str | None:
         """The first header of this name."""
+
+    async def read(self, hold: Hold) -> bytes | memoryview:
+        """The whole body in clear, within the limits. Raises what ``Hold.read_clear`` does."""
+        return await hold.read_clear(self.body, self.content_length or 0, self.header("Content-Encoding"))
 
     @property
     @abstractmethod

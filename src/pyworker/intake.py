@@ -9,18 +9,33 @@ from __future__ import annotations
 import asyncio
 import zlib
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from pyworker.errors import BadFraming, BodyTooLarge, InvalidJson, SlowBody, UnsupportedMedia
-from pyworker.worker.inbound.incoming import Incoming
 
-__all__ = ["Hold", "Intake"]
+__all__ = ["BodySource", "Hold", "Intake"]
 
 FIRST_BYTES_S = 20.0  # a body may take this long, and longer as far as SLOWEST_BYTES_PER_S have come
 SLOWEST_BYTES_PER_S = 16 * 1024
 RETRY_AFTER_S = 5
 _STEP_BYTES = 256 * 1024
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+
+
+class BodySource(Protocol):
+    """A request's body while it comes in."""
+
+    def is_eof(self) -> bool:
+        """Whether all of it is there."""
+        ...
+
+    def read_nowait(self) -> bytes:
+        """What is there."""
+        ...
+
+    async def readany(self) -> bytes:
+        """At least one byte; b"" at the end."""
+        ...
 
 
 class Intake:
@@ -51,13 +66,15 @@ class Hold:
     ) -> None:
         self._intake.held_bytes -= self._bytes
 
-    async def read(self, request: Incoming) -> bytes | memoryview:
-        """The whole body. Raises BodyTooLarge (also for a Content-Length, before a byte is read), SlowBody."""
-        self._check(request.content_length or 0)
-        content = request.body
+    async def read(self, content: BodySource, announced_bytes: int) -> bytes | memoryview:
+        """The whole body, as it was sent; ``announced_bytes`` is its Content-Length, 0 where there is none.
+
+        Raises BodyTooLarge (also for what is announced, before a byte is read), SlowBody.
+        """
+        self._check(announced_bytes)
         if content.is_eof():  # it came with the head: the common case
-            return await self._decoded(request, self._taken(content.read_nowait()))
-        with _Gathering(request.content_length or 0) as gathering:
+            return self._taken(content.read_nowait())
+        with _Gathering(announced_bytes) as gathering:
             try:
                 async with asyncio.timeout(FIRST_BYTES_S) as deadline:
                     while piece := await content.readany():
@@ -65,11 +82,15 @@ class Hold:
                         deadline.reschedule(_later(deadline.when(), len(piece) / SLOWEST_BYTES_PER_S))
             except TimeoutError:
                 raise SlowBody() from None
-            return await self._decoded(request, gathering.whole())
+            return gathering.whole()
 
-    async def _decoded(self, request: Incoming, body: bytes | memoryview) -> bytes | memoryview:
-        """The server leaves compressed bodies as they are (they may be passed on); an envelope is needed in clear."""
-        encoding = (request.header("Content-Encoding") or "identity").lower()
+    async def read_clear(self, content: BodySource, announced_bytes: int, encoding: str | None) -> bytes | memoryview:
+        """The whole body, decompressed: an envelope is needed in clear. ``encoding`` is its Content-Encoding.
+
+        Raises what ``read`` does, UnsupportedMedia, and InvalidJson when it is not what its encoding says.
+        """
+        body = await self.read(content, announced_bytes)
+        encoding = (encoding or "identity").lower()
         if encoding == "identity":
             return body
         if encoding not in _WINDOW_BITS:

@@ -1,0 +1,85 @@
+"""From a request to the head of its answer: ask for a worker, send, and again as long as no worker has begun it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+import aiohttp
+
+from pyworker.client.pursuit import Pursuit
+from pyworker.client.retry import ASK_AGAIN, read_retry_after
+from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer
+
+__all__ = ["HOLD_S", "Answered", "Ask", "Find", "Send", "find_worker", "first_answer"]
+
+HOLD_S: Final = 20.0  # how long the engine may hold a call of /route/
+FIRST_HOLD_S: Final = 2.0  # at first, so that who waits soon knows why
+REPLAY_S: Final = 60.0
+
+Ask = Callable[[RouteRequest], Awaitable["RouteAnswer | WaitingAnswer"]]
+Find = Callable[[Pursuit], Awaitable[RouteAnswer]]
+Send = Callable[[RouteAnswer], Awaitable["aiohttp.ClientResponse | None"]]
+
+
+class Answered(NamedTuple):
+    """A worker's answer, its body still on its way, and where it came from."""
+
+    response: aiohttp.ClientResponse
+    routed: RouteAnswer
+
+
+async def find_worker(pursuit: Pursuit, ask: Ask, endpoint: str, cost: float, api_key: str | None) -> RouteAnswer:
+    """A worker for this request; asks until there is one. Raises what ``ask`` raises."""
+    while True:
+        asked_s = time.monotonic()
+        longest_s = HOLD_S if pursuit.request_idx else FIRST_HOLD_S
+        hold_s = max(0.0, min(longest_s, pursuit.left_s - 0.5))
+        routed = await ask(RouteRequest(endpoint, api_key, cost, pursuit.request_idx, REPLAY_S, hold_s))
+        pursuit.request_idx = routed.request_idx or pursuit.request_idx
+        if isinstance(routed, RouteAnswer):
+            return routed
+        pursuit.met(_why(routed))
+        if time.monotonic() - asked_s < max(hold_s, 1.0):  # this engine does not hold calls
+            await asyncio.sleep(pursuit.next_poll_s())
+
+
+async def first_answer(pursuit: Pursuit, find: Find, send: Send) -> Answered:
+    """The first answer of a worker that took the request; when time runs out, the last refusal.
+
+    ``send`` gives None for a worker that does not accept connections. It, and one that answers 408, 429 or 503, has
+    not begun: then ``find`` is asked again. Raises what these raise, and NoAnswerInTime.
+    """
+    while True:
+        routed = await find(pursuit)
+        response = await send(routed)
+        if response is not None and response.status not in ASK_AGAIN:
+            return Answered(response, routed)
+        pursuit.met(f"the worker at {routed.url} " + _obstacle(response))
+        wait_s = pursuit.next_attempt_s(response and read_retry_after(response.headers.get("Retry-After")))
+        if wait_s is None and response is not None:
+            return Answered(response, routed)
+        if wait_s is None:
+            raise pursuit.overdue()
+        if response is not None:
+            response.close()
+        await asyncio.sleep(wait_s)
+
+
+def _obstacle(response: aiohttp.ClientResponse | None) -> str:
+    return "does not accept connections" if response is None else f"answers {response.status}"
+
+
+def _why(waiting: WaitingAnswer) -> str:
+    """Why there is no worker yet, in words."""
+    if isinstance(waiting.status, str):
+        return waiting.status or "no worker yet"
+    words = {"IDLE": "busy"}  # the state of a worker that is ready, which here means: with too much to do already
+    counts = {words.get(state, state): count for state, count in waiting.status.items()}
+    if waiting.benchmarking:
+        counts["MODEL_LOADING"] = counts.get("MODEL_LOADING", 0) - waiting.benchmarking
+        counts["benchmarking"] = waiting.benchmarking
+    told = (f"{count} {state}" for state, count in counts.items() if count > 0)
+    return f"no worker is free ({', '.join(told)})"
