@@ -20,7 +20,7 @@ USUAL_FUNCTION_LINES = 30
 USUAL_SHARE = 0.95
 
 PURE = re.compile(
-    r"pyworker\.(wire|wire_management|errors|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)*|client\.retry"
+    r"pyworker\.(wire|wire_management|errors|headers|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)*|client\.retry|gateway\.(asked|answers)"
     r"|instance\.(order|surroundings))"
 )
 IMPURE = {"asyncio", "aiohttp", "os", "time", "logging", "socket", "subprocess", "threading", "random", "secrets"}
@@ -60,9 +60,17 @@ CATCHES_EVERYTHING = {
 
 # parts of the package that know nothing of each other, but for these; what is outside of them is for all
 MAY_IMPORT = {
-    "pyworker.cli": {"pyworker.client", "pyworker.engine", "pyworker.load", "pyworker.running", "pyworker.worker"},
+    "pyworker.cli": {
+        "pyworker.client",
+        "pyworker.engine",
+        "pyworker.gateway",
+        "pyworker.load",
+        "pyworker.running",
+        "pyworker.worker",
+    },
     "pyworker.client": set(),
-    "pyworker.engine": set(),
+    "pyworker.engine": {"pyworker.gateway"},
+    "pyworker.gateway": {"pyworker.client"},
     "pyworker.load": {"pyworker.client"},
     "pyworker.running": {"pyworker.worker"},
     "pyworker.simulate": {"pyworker.engine"},

@@ -375,6 +375,8 @@ class CallFailed(PyWorkerError):
 class EngineUnreachable(CallFailed):
     """The engine does not accept connections: start one with `pyworker engine`, or name another with --engine."""
 
+    status = 503
+
 
 class EngineRefused(CallFailed):
     """The engine refused the call; the message is its own."""
@@ -387,6 +389,10 @@ class EngineRefused(CallFailed):
 class NoAnswerInTime(CallFailed):
     """No worker answered before the call's deadline."""
 
+    status = 504
+
 
 class WorkerUnreachable(CallFailed):
     """The connection to the worker broke before its answer was complete."""
+
+    status = 502

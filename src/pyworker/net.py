@@ -1,9 +1,10 @@
-"""Sockets: listening, and TCP keep-alive so that a connection idle for half an hour of model work is not cut."""
+"""Sockets: listening, TLS, and TCP keep-alive so that a connection idle for half an hour of model work is not cut."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from typing import Any
 
@@ -17,8 +18,11 @@ __all__ = [
     "MAX_HEAD_BYTES",
     "MAX_LINE_BYTES",
     "keep_alive",
+    "keep_alive_socket",
     "listen",
     "reset",
+    "server_tls",
+    "tls_for_workers",
 ]
 
 FIRST_REQUEST_S = 20.0  # for a new connection to send the head of a request
@@ -44,6 +48,38 @@ def keep_alive(sock: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, idle, IDLE_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, INTERVAL_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+
+
+def keep_alive_socket(address: Any) -> socket.socket:
+    """aiohttp's ``socket_factory``: a socket that is probed while a model works and nothing is sent."""
+    family, kind, protocol, _, _ = address
+    sock = socket.socket(family, kind, protocol)
+    keep_alive(sock)
+    return sock
+
+
+def server_tls(files: tuple[str, str] | None) -> ssl.SSLContext | None:
+    """To serve https with a certificate and its key, PEM files; None without. Raises ConfigurationError."""
+    if files is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(*files)
+    except (OSError, ssl.SSLError) as error:
+        certificate, key = files
+        raise ConfigurationError(
+            f"--tls-cert {certificate} and --tls-key {key} cannot be used ({error}): give a certificate and its key, "
+            "both as PEM files"
+        ) from None
+    return context
+
+
+def tls_for_workers(root_pem: bytes) -> ssl.SSLContext:
+    """What checks workers' certificates, which an engine's own root has signed."""
+    context = ssl.create_default_context(cadata=root_pem.decode(errors="replace"))
+    # Roots in the field lack keyCertSign, which OpenSSL 3 refuses when strict.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 def reset(transport: asyncio.Transport) -> None:

@@ -182,6 +182,10 @@ class RouteAnswer(msgspec.Struct, kw_only=True, rename={"request_uuid": "__reque
     signature: str
     request_uuid: str = ""
 
+    def auth_data(self) -> AuthData:
+        """What the client passes on to the worker."""
+        return AuthData(self.cost, self.endpoint, self.reqnum, self.url, self.signature, self.request_idx)
+
 
 class WaitingAnswer(msgspec.Struct, kw_only=True, rename={"request_uuid": "__request_id"}):
     """Answer of ``/route/`` when no worker is available yet: no ``url``; ask again with this ``request_idx``."""

@@ -5,7 +5,8 @@
 - ``pytest PATH``: a test, written and run there;
 - ``worker PATH``: a worker, written and run there before a model, and asked a question;
 - ``demo``: what `make demo` prints (tests/acceptance/test_demo.py runs it);
-- ``by-hand``, ``by-hand up``: commands for terminals side by side (tests/acceptance/test_by_hand.py runs them).
+- ``by-hand``, ``by-hand up``: commands for terminals side by side (tests/acceptance/test_by_hand.py runs them);
+- ``gateway``: calls of an engine that serves hello_world (tests/acceptance/test_gateway_page.py makes them).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tests.docs.pages import ROOT, Block, blocks, pages
 
 OWN_PAGES = [page for page in pages() if not page.is_relative_to(ROOT / "workers")]  # those have tests of their own
 ALL = [block for page in OWN_PAGES for block in blocks(page)]
-CHECKS = {"make", "file", "pytest", "worker", "demo", "by-hand"}
+CHECKS = {"make", "file", "pytest", "worker", "demo", "by-hand", "gateway"}
 
 
 def _marked(check: str) -> list[Block]:

@@ -32,6 +32,7 @@ __all__ = [
     "announce",
     "engine_config",
     "set_up_log",
+    "tls_files",
 ]
 
 HostOption = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")]
@@ -106,8 +107,6 @@ def engine_config(
     from pyworker.engine.core.addresses import ANYWHERE
     from pyworker.engine.engine import EngineConfig
 
-    if (tls_cert is None) != (tls_key is None):
-        raise typer.BadParameter("give both, the certificate and its key", param_hint="--tls-cert, --tls-key")
     return EngineConfig(
         api_key=api_key,
         endpoints=endpoints,
@@ -118,9 +117,16 @@ def engine_config(
         trusted_networks=[_network(text, "--trust-network") for text in trust_network or ()],
         sign_without_token=sign_without_token,
         allow_launch=allow_launch,
-        tls=(tls_cert, tls_key) if tls_cert and tls_key else None,
+        tls=tls_files(tls_cert, tls_key),
         public_url=(public_url or "").rstrip("/"),
     )
+
+
+def tls_files(certificate: str | None, key: str | None) -> tuple[str, str] | None:
+    """Both, or none."""
+    if (certificate is None) != (key is None):
+        raise typer.BadParameter("give both, the certificate and its key", param_hint="--tls-cert, --tls-key")
+    return (certificate, key) if certificate and key else None
 
 
 def set_up_log() -> None:

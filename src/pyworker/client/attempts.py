@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import aiohttp
+import yarl
 
 from pyworker.client.pursuit import Pursuit
 from pyworker.client.retry import ASK_AGAIN, read_retry_after
+from pyworker.errors import WorkerUnreachable
 from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer
 
-__all__ = ["HOLD_S", "Answered", "Ask", "Find", "Send", "find_worker", "first_answer"]
+__all__ = ["HOLD_S", "Answered", "Ask", "Find", "Send", "find_worker", "first_answer", "sent"]
 
 HOLD_S: Final = 20.0  # how long the engine may hold a call of /route/
 FIRST_HOLD_S: Final = 2.0  # at first, so that who waits soon knows why
@@ -66,6 +68,20 @@ async def first_answer(pursuit: Pursuit, find: Find, send: Send) -> Answered:
         if response is not None:
             response.close()
         await asyncio.sleep(wait_s)
+
+
+async def sent(
+    http: aiohttp.ClientSession, method: str, url: str | yarl.URL, routed: RouteAnswer, **kwargs: Any
+) -> aiohttp.ClientResponse | None:
+    """A worker's answer to this; None when it does not accept connections. Raises WorkerUnreachable."""
+    try:
+        return await http.request(method, url, allow_redirects=False, **kwargs)
+    except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
+        raise WorkerUnreachable(f"the worker at {routed.url} has no certificate of the engine's: {error}") from None
+    except aiohttp.ClientConnectorError:
+        return None
+    except (aiohttp.ClientError, ConnectionError) as error:
+        raise WorkerUnreachable(f"the worker at {routed.url} gave no answer: {error}") from None
 
 
 def _obstacle(response: aiohttp.ClientResponse | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -13,12 +12,11 @@ from typing import Any, Final
 import aiohttp
 
 from pyworker.client.answer import Answer
-from pyworker.client.attempts import find_worker, first_answer
+from pyworker.client.attempts import find_worker, first_answer, sent
 from pyworker.client.engine_calls import EngineCalls
 from pyworker.client.pursuit import Pursuit
-from pyworker.errors import WorkerUnreachable
-from pyworker.net import keep_alive
-from pyworker.wire import AuthData, RouteAnswer, dump
+from pyworker.net import keep_alive_socket
+from pyworker.wire import RouteAnswer, dump
 
 __all__ = ["Client"]
 
@@ -51,7 +49,9 @@ class Client:
 
     async def __aenter__(self) -> Client:
         http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),  # a full pool would wait without a word
+            connector=aiohttp.TCPConnector(
+                limit=0, socket_factory=keep_alive_socket
+            ),  # a full pool would wait without a word
             timeout=aiohttp.ClientTimeout(total=None),
         )
         self._http = await self._open.enter_async_context(http)
@@ -87,26 +87,7 @@ class Client:
 
     async def _send(self, routed: RouteAnswer, route: str, payload: Mapping[str, Any]) -> aiohttp.ClientResponse | None:
         """The worker's answer; None when it does not accept connections. Raises WorkerUnreachable."""
-        envelope = dump({"auth_data": _auth_data(routed), "payload": payload, "session_id": None})
+        envelope = dump({"auth_data": routed.auth_data(), "payload": payload, "session_id": None})
         tls = await self._engine.worker_tls() if routed.url.startswith("https:") else True
         url = routed.url.rstrip("/") + "/" + route.lstrip("/")
-        try:
-            return await self._http.post(url, data=envelope, headers=_JSON, ssl=tls, allow_redirects=False)
-        except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
-            raise WorkerUnreachable(f"the worker at {routed.url} has no certificate of the engine's: {error}") from None
-        except aiohttp.ClientConnectorError:
-            return None
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise WorkerUnreachable(f"the worker at {routed.url} gave no answer: {error}") from None
-
-
-def _socket(address: Any) -> socket.socket:
-    """A socket that is probed while the model works and nothing is sent, so that no network cuts it."""
-    family, kind, protocol, _, _ = address
-    sock = socket.socket(family, kind, protocol)
-    keep_alive(sock)
-    return sock
-
-
-def _auth_data(routed: RouteAnswer) -> AuthData:
-    return AuthData(routed.cost, routed.endpoint, routed.reqnum, routed.url, routed.signature, routed.request_idx)
+        return await sent(self._http, "POST", url, routed, data=envelope, headers=_JSON, ssl=tls)

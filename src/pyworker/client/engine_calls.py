@@ -9,6 +9,7 @@ import aiohttp
 
 from pyworker.client.failures import is_passing, no_engine, not_an_engine, refused
 from pyworker.errors import EngineRefused, EngineUnreachable, PyWorkerError
+from pyworker.net import tls_for_workers
 from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer, dump, parse_route_answer
 
 __all__ = ["EngineCalls"]
@@ -53,9 +54,7 @@ class EngineCalls:
             root_pem = await self._ask(
                 "GET", f"{self._web_url}/static/jvastai_root.cer", None, PATIENCE_S, self._api_key
             )
-            self._tls = ssl.create_default_context(cadata=root_pem.decode(errors="replace"))
-            # Roots in the field lack keyCertSign, which OpenSSL 3 refuses when strict.
-            self._tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+            self._tls = tls_for_workers(root_pem)
         return self._tls
 
     def _read(self, answered: bytes) -> RouteAnswer | WaitingAnswer:

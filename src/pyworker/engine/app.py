@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import tempfile
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
@@ -18,11 +17,14 @@ from pyworker.engine.calls.routes import ROUTES
 from pyworker.engine.core.scaling.memory import Tempo
 from pyworker.engine.data_directory import data_directory
 from pyworker.engine.engine import Engine, EngineConfig, utc_now
+from pyworker.engine.gateway import EngineRouter
 from pyworker.engine.instances import Instances
 from pyworker.engine.management import Management
 from pyworker.engine.providers.base import Provider
 from pyworker.engine.scaler import Scaler
 from pyworker.errors import ConfigurationError
+from pyworker.gateway.gateway import Gateway
+from pyworker.net import server_tls
 
 __all__ = ["RunningEngine", "running_engine"]
 
@@ -115,8 +117,10 @@ async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
 
 
 async def _serve(stack: AsyncExitStack, engine: Engine, management: Management, scaler: Scaler) -> str:
+    gateway = await stack.enter_async_context(Gateway(EngineRouter(engine, scaler)))
+    engine.meters.gateway = gateway.meters
     runner = web.AppRunner(
-        _app(engine, management, scaler),
+        _app(engine, management, scaler, gateway),
         access_log=None,  # it would hold api keys
         handler_cancellation=True,
         shutdown_timeout=SHUTDOWN_S,
@@ -127,15 +131,15 @@ async def _serve(stack: AsyncExitStack, engine: Engine, management: Management, 
     return await _listen(runner, engine.config)
 
 
-def _app(engine: Engine, management: Management, scaler: Scaler) -> web.Application:
+def _app(engine: Engine, management: Management, scaler: Scaler, gateway: Gateway) -> web.Application:
     app = web.Application(middlewares=[errors_as_json], client_max_size=engine.config.max_body_bytes)
     app[ENGINE], app[MANAGEMENT], app[SCALER] = engine, management, scaler
-    app.add_routes(ROUTES)
+    app.add_routes([*ROUTES, *gateway.routes()])
     return app
 
 
 async def _listen(runner: web.AppRunner, config: EngineConfig) -> str:
-    site = web.TCPSite(runner, config.host, config.port, ssl_context=_tls(config))
+    site = web.TCPSite(runner, config.host, config.port, ssl_context=server_tls(config.tls))
     try:
         await site.start()
     except OSError as error:
@@ -145,21 +149,6 @@ async def _listen(runner: web.AppRunner, config: EngineConfig) -> str:
         ) from None
     host, port = runner.addresses[0][:2]
     return config.public_url or f"{'https' if config.tls else 'http'}://{_reachable(str(host))}:{port}"
-
-
-def _tls(config: EngineConfig) -> ssl.SSLContext | None:
-    if config.tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(*config.tls)
-    except (OSError, ssl.SSLError) as error:
-        certificate, key = config.tls
-        raise ConfigurationError(
-            f"--tls-cert {certificate} and --tls-key {key} cannot be used ({error}): give a certificate and its key, "
-            "both as PEM files"
-        ) from None
-    return context
 
 
 def _reachable(host: str) -> str:

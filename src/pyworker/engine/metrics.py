@@ -9,6 +9,7 @@ from prometheus_client.metrics_core import Metric
 
 from pyworker.engine.core.dispatch import Dispatcher
 from pyworker.engine.core.registry import Registry
+from pyworker.gateway import meters as gateway
 from pyworker.metrics import Histogram, counter, counters, gauge, gauges
 
 __all__ = ["Meters", "snapshot"]
@@ -23,6 +24,7 @@ class Meters:
         self.route_seconds = Histogram("pyworker_engine_route_seconds", "Time to answer /route/, holding included.")
         self.routes: Counter[tuple[str, ...]] = Counter()
         self.actions: Counter[tuple[str, ...]] = Counter()
+        self.gateway: gateway.Meters | None = None
 
     def routed(self, endpoint: str, *, is_routed: bool, took_s: float) -> None:
         """A call of ``/route/`` was answered."""
@@ -58,3 +60,5 @@ def snapshot(meters: Meters, registry: Registry, dispatcher: Dispatcher, late_s:
     yield gauge("pyworker_engine_event_loop_late_seconds", "How late the event loop was, at worst, lately.", late_s)
     yield gauge("pyworker_engine_calls_held", "Calls of /route/ that are held open.", held)
     yield meters.route_seconds.family()
+    if meters.gateway is not None:
+        yield from meters.gateway.families()

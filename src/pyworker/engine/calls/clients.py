@@ -8,27 +8,32 @@ from aiohttp import web
 
 from pyworker.engine.calls.http import ENGINE, SCALER, answer, key_in, read_body
 from pyworker.engine.core.keys import owner
-from pyworker.engine.engine import moment
-from pyworker.wire import RouteRequest, WaitingAnswer, parse
+from pyworker.engine.engine import Engine, moment
+from pyworker.engine.scaler import Scaler
+from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer, parse
 
-__all__ = ["route"]
+__all__ = ["find_worker", "route"]
 
 
 async def route(request: web.Request) -> web.Response:
     """Which worker a request goes to; with ``wait`` (s) the call is held until there is one."""
-    engine = request.app[ENGINE]
     query = parse(await read_body(request), RouteRequest)
-    key = key_in(request, query.api_key)
-    endpoint = engine.keys.endpoint_of(key, query.endpoint, engine.registry)
+    query.api_key = key_in(request, query.api_key)
+    return answer(await find_worker(request.app[ENGINE], request.app[SCALER], query))
+
+
+async def find_worker(engine: Engine, scaler: Scaler, query: RouteRequest) -> RouteAnswer | WaitingAnswer:
+    """A worker for this request, or why there is none yet. Raises WrongKey, BadRequest."""
+    endpoint = engine.keys.endpoint_of(query.api_key, query.endpoint, engine.registry)
     if engine.pressure.is_high and not query.request_idx:
-        return answer(engine.dispatcher.turned_away(endpoint, "the engine has too much to do: ask again"))
+        return engine.dispatcher.turned_away(endpoint, "the engine has too much to do: ask again")
     began_s = time.monotonic()
-    routed = engine.dispatcher.route(owner(key), endpoint, query, moment())
+    routed = engine.dispatcher.route(owner(query.api_key), endpoint, query, moment())
     engine.wake_placed()
     engine.probe_suspects()
     if isinstance(routed, WaitingAnswer) and not engine.registry.ready(endpoint):
-        request.app[SCALER].hurry()
+        scaler.hurry()
     if isinstance(routed, WaitingAnswer) and query.wait and routed.request_idx:
         routed = await engine.hold(routed.request_idx, float(query.wait)) or routed
     engine.count_route(endpoint, routed, time.monotonic() - began_s)
-    return answer(routed)
+    return routed

@@ -135,6 +135,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         refused = _error(error.status, _word(error.reason), error.text or error.reason)
         refused.headers.update({name: value for name, value in error.headers.items() if name == "Allow"})
         return refused
+    except ConnectionError:
+        raise  # whoever called has gone: nobody to answer
     except Exception:
         log.exception("call failed", extra={"method": request.method, "path": request.path})
         return _error(500, "internal_error", "the engine failed on this call; its log has the trace")
