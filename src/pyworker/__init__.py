@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyworker.api import ApiPayload, ApiPayload_T, EndpointHandler, LogAction
     from pyworker.backend import Backend
+    from pyworker.config import BenchmarkConfig, HandlerConfig, LogActionConfig, WorkerConfig
+    from pyworker.declared import Worker
     from pyworker.errors import ConfigurationError, JsonDataException, PyWorkerError, SettingsError
     from pyworker.handlers import PassThroughHandler
     from pyworker.version import __version__
@@ -22,13 +24,18 @@ __all__ = [
     "ApiPayload_T",
     "AuthData",
     "Backend",
+    "BenchmarkConfig",
     "ConfigurationError",
     "EndpointHandler",
+    "HandlerConfig",
     "JsonDataException",
     "LogAction",
+    "LogActionConfig",
     "PassThroughHandler",
     "PyWorkerError",
     "SettingsError",
+    "Worker",
+    "WorkerConfig",
     "__version__",
     "start_server",
 ]
@@ -36,6 +43,8 @@ __all__ = [
 _HOMES = {
     "pyworker.api": ("ApiPayload", "ApiPayload_T", "EndpointHandler", "LogAction"),
     "pyworker.backend": ("Backend",),
+    "pyworker.config": ("BenchmarkConfig", "HandlerConfig", "LogActionConfig", "WorkerConfig"),
+    "pyworker.declared": ("Worker",),
     "pyworker.errors": ("ConfigurationError", "JsonDataException", "PyWorkerError", "SettingsError"),
     "pyworker.handlers": ("PassThroughHandler",),
     "pyworker.version": ("__version__",),

@@ -140,6 +140,13 @@ class EndpointHandler(ABC, Generic[ApiPayload_T]):
             raise JsonDataException(problems)
         return (auth_data, payload) if session_id is None else (auth_data, payload, session_id)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether a function is called instead of a model server: ``remote_function``, or what a subclass calls."""
+        base = cast("type[EndpointHandler[Any]]", EndpointHandler)
+        overridden = type(self).call_remote_dispatch_function is not base.call_remote_dispatch_function
+        return overridden or self.remote_function is not None
+
     async def call_remote_dispatch_function(self, params: dict[str, Any]) -> Any:
         """Call ``remote_function`` with the payload's fields as keywords."""
         if self.remote_function is None:

@@ -15,11 +15,11 @@ from aiohttp import web
 from pyworker.api import EndpointHandler, LogAction
 from pyworker.author_metrics import Metrics
 from pyworker.errors import ConfigurationError, NotReady
-from pyworker.handlers import PassThroughHandler
+from pyworker.handlers import DeclaredHandler, PassThroughHandler
 from pyworker.names import refuse_unknown
 from pyworker.worker.failed_start import watch_main_program
 
-__all__ = ["Backend", "Handler", "Mount", "Running", "is_address"]
+__all__ = ["Backend", "Handler", "Mount", "Running", "is_address", "is_remote"]
 
 Handler = EndpointHandler[Any] | PassThroughHandler
 AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -59,7 +59,8 @@ class Backend:
     """A model server and how to stand before it.
 
     Args:
-        model_server_url: ``http[s]://host:port[/path]``; without it MODEL_SERVER_URL says.
+        model_server_url: ``http[s]://host:port[/path]``; without it MODEL_SERVER_URL says. Handlers that all call a
+            ``remote_function`` need none.
         model_log_file: the model server's log; without it MODEL_LOG says, and without both readiness comes from the
             model's health URL or port.
         allow_parallel_requests: False: the model takes one request at a time.
@@ -141,11 +142,17 @@ class Backend:
 
     def routes(self, *handlers: Handler) -> list[web.RouteDef]:
         """Routes for handlers at their own endpoints and methods."""
-        return [
-            _route(method, handler.endpoint, self.create_handler(handler), handler.methods)
-            for handler in handlers
-            for method in handler.methods
-        ]
+        return [route for handler in handlers for route in self.routes_at(handler.endpoint, handler)]
+
+    def routes_at(self, path: str, handler: Handler) -> list[web.RouteDef]:
+        """Routes for one handler at this path on the worker, one for each of its methods."""
+        methods = handler.methods
+        return [_route(method, path, self.create_handler(handler), methods) for method in methods]
+
+    @property
+    def is_remote_only(self) -> bool:
+        """Whether nothing it serves needs a model server: every handler calls a function instead."""
+        return bool(self.mounts) and all(is_remote(mount.handler) for mount in self.mounts)
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -165,6 +172,13 @@ class Backend:
         if self.running is None:
             raise ConfigurationError("this is there only while the server runs: use it inside a handler")
         return self.running
+
+
+def is_remote(handler: Handler) -> bool:
+    """Whether it calls a function instead of a model server."""
+    if isinstance(handler, EndpointHandler):
+        return handler.is_remote
+    return isinstance(handler, DeclaredHandler) and handler.remote_function is not None
 
 
 def _route(method: str, path: str, handle: AiohttpHandler, methods: Sequence[str]) -> web.RouteDef:

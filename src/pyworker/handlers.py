@@ -1,12 +1,20 @@
-"""The pass-through handler: payload and answer go through as they are, never decoded and encoded again."""
+"""The pass-through handler: payload and answer go through as they are, never decoded and encoded again.
+
+And the handler of the declarative style, which is one with functions of its author in between.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["DEFAULT_WORKLOAD", "PassThroughHandler"]
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, web
+
+    from pyworker.api import ApiPayload
+
+__all__ = ["DEFAULT_WORKLOAD", "DeclaredHandler", "PassThroughHandler"]
 
 DEFAULT_WORKLOAD = 100.0
 
@@ -41,3 +49,20 @@ class PassThroughHandler:
     max_concurrency: int | None = None
     healthcheck_endpoint: str | None = None
     has_benchmark: bool = True
+
+
+@dataclass
+class DeclaredHandler(PassThroughHandler):
+    """What a HandlerConfig without a ``handler_class`` becomes: a pass-through handler, and the author's functions.
+
+    Attributes:
+        request_parser: makes of a client's payload the one that is sent.
+        payload_class: checks and encodes payloads, and counts their workload unless there is a calculator.
+        response_generator: makes the answer to the client, instead of passing the model's through.
+        remote_function: called with the payload as keywords, instead of a model server.
+    """
+
+    request_parser: Callable[[dict[str, Any]], Any] | None = None
+    payload_class: type[ApiPayload] | None = None
+    response_generator: Callable[[web.Request, ClientResponse], Awaitable[web.StreamResponse]] | None = None
+    remote_function: Callable[..., Awaitable[Any]] | None = None

@@ -12,6 +12,7 @@ __all__ = [
     "authored_request_headers",
     "query_without_key",
     "raw_answer_headers",
+    "readable_request_headers",
     "request_headers",
     "rewritten_request_headers",
 ]
@@ -52,6 +53,7 @@ class _Kept(dict[bytes, bool]):
 
 
 _KEPT_OF_REQUEST = _Kept(_NEVER_SENT_ON)
+_KEPT_OF_READABLE = _Kept(_NEVER_SENT_ON | {b"accept-encoding"})
 _KEPT_OF_REWRITTEN = _Kept(_NEVER_SENT_ON | _REWRITTEN)
 _KEPT_OF_AUTHORED = _Kept(_NEVER_SENT_ON | _REWRITTEN | {b"accept-encoding"})
 _KEPT_OF_ANSWER = _Kept(_HOP_BY_HOP)
@@ -62,8 +64,13 @@ def request_headers(raw: Sequence[Raw]) -> list[Raw]:
     return _filtered(raw, _KEPT_OF_REQUEST)
 
 
+def readable_request_headers(raw: Sequence[Raw]) -> list[Raw]:
+    """The same, less what the client accepts: the answer is read here too."""
+    return _filtered(raw, _KEPT_OF_READABLE)
+
+
 def rewritten_request_headers(raw: Sequence[Raw]) -> list[Raw]:
-    """The same, less those that do not fit a payload that is encoded anew."""
+    """The client's, less those that do not fit a payload that is encoded anew."""
     return _filtered(raw, _KEPT_OF_REWRITTEN)
 
 

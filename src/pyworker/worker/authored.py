@@ -9,14 +9,12 @@ from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import aiohttp
-import msgspec
 from aiohttp import web
 
 from pyworker.api import ApiPayload, EndpointHandler
 from pyworker.errors import (
     BenchmarkFailed,
     HandlerFailed,
-    InvalidJson,
     JsonDataException,
     ModelFailed,
     ModelUnreachable,
@@ -25,6 +23,7 @@ from pyworker.errors import (
 from pyworker.fields import MISSING_PARAMETER
 from pyworker.headers import authored_request_headers
 from pyworker.wire import decode_object, dump, parse_envelope
+from pyworker.worker.author_answers import answered_by
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.inbound.incoming import AiohttpIncoming, Incoming
@@ -32,7 +31,7 @@ from pyworker.worker.model import multipart
 from pyworker.worker.model.connection import RawHeaders
 from pyworker.worker.model.response import ModelResponse, ResponseAnswer
 from pyworker.worker.model.upstream import ModelServer
-from pyworker.worker.routes import Call, Probe, ReadBody, Route
+from pyworker.worker.routes import Call, Probe, ReadBody, Route, payload_object
 
 __all__ = ["AuthoredRoute"]
 
@@ -52,7 +51,7 @@ class AuthoredRoute(Route):
         if not self.handler.parses_requests_itself:
             envelope = parse_envelope(body)
             if envelope is not None:
-                payload = _payload_object(envelope.payload)
+                payload = payload_object(envelope.payload)
                 return Call(envelope.auth_data, envelope.session_id, self._payload(payload, inside="payload"))
         message = decode_object(body)
         if self.handler.parses_requests_itself:
@@ -95,23 +94,14 @@ class AuthoredRoute(Route):
 
     async def exchange(self, request: Incoming, call: Call) -> bool:
         assert isinstance(request, AiohttpIncoming)  # the fast lane has pass-through routes only
-        if self.handler.remote_function is not None:
+        if self.handler.is_remote:
             request.response = await self._call_function(call)
             return True
         headers = authored_request_headers(request.raw_headers)
         async with await self.send(request.method, call.target, call.take_payload(), headers) as model_response:
             call.on_head()
-            try:
-                response = await self.handler.generate_client_response(request.request, model_response)
-            except (ConnectionError, web.HTTPException):  # the client has gone; the author answers by an exception
-                raise
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise ModelFailed(f"the model server broke off its answer: {type(error).__name__}") from None
-            except Exception:
-                log.exception("generate_client_response of %s failed", self.endpoint)
-                raise HandlerFailed() from None
-            request.response = response
-            return model_response.status < 400 and response.status < 400
+            name = f"generate_client_response of {self.endpoint}"
+            return await answered_by(self.handler.generate_client_response, request, model_response, name)
 
     async def send(self, method: str, target: str, payload: ApiPayload, headers: RawHeaders = ()) -> ModelResponse:
         """The payload to the model server, as JSON or as a form.
@@ -119,7 +109,7 @@ class AuthoredRoute(Route):
         Raises ModelUnreachable, ModelFailed, HandlerFailed.
         """
         try:
-            content_type, body = await self._encode(payload)
+            content_type, body = await multipart.encoded_payload(payload, self.handler.generate_payload_json)
         except Exception:
             log.exception("making the model's request for %s failed", self.endpoint)
             raise HandlerFailed() from None
@@ -127,14 +117,6 @@ class AuthoredRoute(Route):
         all_headers = (*headers, (b"Content-Type", content_type))
         answer = await self._model.send_for(ResponseAnswer, method, target, all_headers, (body,))
         return ModelResponse(method, self._model.url(target), answer)
-
-    async def _encode(self, payload: ApiPayload) -> tuple[bytes, bytes]:
-        """The content type and the body of a payload."""
-        make_form = getattr(type(payload), "generate_payload_multipart", None)
-        fields = make_form(payload) if make_form is not None else None
-        if fields is not None:
-            return await multipart.encode(fields)
-        return b"application/json", dump(self.handler.generate_payload_json(payload))
 
     async def _call_function(self, call: Call) -> web.Response:
         try:
@@ -159,7 +141,7 @@ class AuthoredRoute(Route):
     async def probe(self) -> Probe:
         workload, payload = await asyncio.to_thread(self._make_benchmark_payload)
         try:
-            if self.handler.remote_function is not None:
+            if self.handler.is_remote:
                 await self._call_function(Call(None, None, payload))
                 return Probe(workload)
             async with await self.send("POST", self.endpoint, payload) as model_response:
@@ -191,11 +173,3 @@ def _require_parts(message: dict[str, Any]) -> None:
         problems["session_id"] = "expected string"
     if problems:
         raise JsonDataException(problems)
-
-
-def _payload_object(raw: msgspec.Raw) -> dict[str, Any]:
-    """The payload of an envelope that is JSON. Raises JsonDataException when it is no object."""
-    try:
-        return decode_object(memoryview(raw))
-    except InvalidJson as error:
-        raise JsonDataException({"payload": str(error).removeprefix("invalid JSON: ")}) from None

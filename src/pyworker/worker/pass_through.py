@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import msgspec
 
@@ -18,7 +19,7 @@ from pyworker.worker.model.connection import Answer, Body, RawHeaders
 from pyworker.worker.model.upstream import ModelServer
 from pyworker.worker.routes import JSON_HEADERS, Call, Probe, ReadBody, Route, explain_envelope
 
-__all__ = ["PassThroughRoute"]
+__all__ = ["PassThroughRoute", "target_with_query"]
 
 log = logging.getLogger("pyworker.handler")
 
@@ -53,19 +54,21 @@ class PassThroughRoute(Route):
             await request.relay(answer)
             return answer.status < 400
 
-    async def _send(self, request: Incoming, path: str, payload: msgspec.Raw | None) -> Answer:
+    async def _send(self, request: Incoming, path: str, payload: Any) -> Answer:
         """The payload, or the body as it comes; returns at the answer's head, and holds the payload till then."""
-        query = query_without_key(request.query)
-        target = f"{path}?{query}" if query else path
-        headers: RawHeaders
-        body: Body
+        headers, body = self.content(request, payload)
+        return await self._model.send(request.method, target_with_query(request, path), headers, body)
+
+    def content(self, request: Incoming, payload: Any) -> tuple[RawHeaders, Body]:
+        """Headers and body of the model's request; without a payload it is the client's body, as it comes."""
         if payload is None:
-            headers = request_headers(request.raw_headers)
-            body = request.body.iter_any() if request.has_body else ()
-        else:
-            headers = (*rewritten_request_headers(request.raw_headers), *JSON_HEADERS)
-            body = (memoryview(payload),)
-        return await self._model.send(request.method, target, headers, body)
+            return request_headers(request.raw_headers), request.body.iter_any() if request.has_body else ()
+        return (*rewritten_request_headers(request.raw_headers), *JSON_HEADERS), (memoryview(payload),)
+
+    @property
+    def needs_request(self) -> bool:
+        """Whether its author sees the ``web.Request``, which the fast lane does not have."""
+        return False
 
     @property
     def plan(self) -> Plan | None:
@@ -98,6 +101,12 @@ class PassThroughRoute(Route):
             raise BenchmarkFailed(
                 f"benchmark_payload of {self.endpoint} raised {type(error).__name__}: {error}"
             ) from None
+
+
+def target_with_query(request: Incoming, path: str) -> str:
+    """The path on the model server, and what the client's query asks of it."""
+    query = query_without_key(request.query)
+    return f"{path}?{query}" if query else path
 
 
 def _is_null(raw: msgspec.Raw) -> bool:

@@ -12,16 +12,16 @@ from typing import Any
 import msgspec
 import yarl
 
-from pyworker.errors import BadPath, JsonDataException
+from pyworker.errors import BadPath, InvalidJson, JsonDataException
 from pyworker.fields import MISSING_PARAMETER, read_part
 from pyworker.handlers import DEFAULT_WORKLOAD
-from pyworker.wire import AuthData, parse_auth_data
+from pyworker.wire import AuthData, decode_object, parse_auth_data
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane, valid_workload
 from pyworker.worker.inbound.incoming import Incoming
 from pyworker.worker.model.connection import RawHeaders
 
-__all__ = ["JSON_HEADERS", "Call", "Probe", "ReadBody", "Route", "explain_envelope"]
+__all__ = ["JSON_HEADERS", "Call", "Probe", "ReadBody", "Route", "explain_envelope", "payload_object"]
 
 log = logging.getLogger("pyworker.handler")
 
@@ -38,6 +38,7 @@ class Call(msgspec.Struct):
     """One request as its handler understood it. ``auth_data`` is None where it was checked before the body.
 
     ``target`` is the path on the model server; ``on_head`` is called when the head of its answer is there.
+    ``counted`` is what the author's calculator gave, if it was asked ahead.
     """
 
     auth_data: AuthData | None
@@ -45,6 +46,7 @@ class Call(msgspec.Struct):
     payload: Any
     target: str = ""
     on_head: Callable[[], None] = _nothing
+    counted: Any = msgspec.UNSET
 
     def take_payload(self) -> Any:
         """The payload, which may be large: the call lets go of it, so that who sends it is the last to hold it."""
@@ -77,6 +79,17 @@ class Route(ABC):
     @abstractmethod
     async def read_plain(self, request: Incoming, read: ReadBody) -> Call:
         """A request that was let in by its header; ``await read()`` gives its body."""
+
+    @property
+    def prepares(self) -> bool:
+        """Whether requests go through ``prepare`` now."""
+        return False
+
+    async def prepare(self, call: Call) -> None:  # noqa: B027 - nothing, unless ``prepares``
+        """What the author's code does with a request that was let in, before it is admitted.
+
+        Raises JsonDataException and InvalidJson for what is the client's fault, HandlerFailed.
+        """
 
     @abstractmethod
     def count_workload(self, call: Call) -> float:
@@ -133,6 +146,14 @@ class Route(ABC):
             return yarl.URL.build(path="/" + value).raw_path[1:]
 
         return _PLACE.sub(fill, self.endpoint)
+
+
+def payload_object(raw: msgspec.Raw) -> dict[str, Any]:
+    """The payload of an envelope that is JSON. Raises JsonDataException when it is no object."""
+    try:
+        return decode_object(memoryview(raw))
+    except InvalidJson as error:
+        raise JsonDataException({"payload": str(error).removeprefix("invalid JSON: ")}) from None
 
 
 def explain_envelope(message: dict[str, Any]) -> tuple[AuthData, Any, str | None]:

@@ -20,6 +20,7 @@ from pyworker.api import EndpointHandler
 from pyworker.author_metrics import Metrics
 from pyworker.backend import Backend, Handler, is_address
 from pyworker.errors import ConfigurationError, NotReady
+from pyworker.handlers import DeclaredHandler
 from pyworker.intake import Intake
 from pyworker.settings import WorkerSettings
 from pyworker.version import __version__
@@ -31,6 +32,7 @@ from pyworker.worker.core.gate import Gate, Mode
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.core.readiness import Event, Readiness
 from pyworker.worker.core.sessions import Sessions
+from pyworker.worker.declared_route import DeclaredRoute
 from pyworker.worker.inbound.answers import RefusalLog
 from pyworker.worker.inbound.entrance import Entrance
 from pyworker.worker.inbound.fast_lane import FastRoutes
@@ -113,6 +115,8 @@ class Runtime:
         max_wait_s = self._backend.max_wait_time if handler.max_queue_time is None else handler.max_queue_time
         if isinstance(handler, EndpointHandler):
             return AuthoredRoute(handler, lane, max_wait_s, self._model)
+        if isinstance(handler, DeclaredHandler):
+            return DeclaredRoute(handler, lane, max_wait_s, self._model)
         return PassThroughRoute(handler, lane, max_wait_s, self._model)
 
     def _lane(self, handler: Handler) -> Lane:
@@ -161,8 +165,8 @@ class Runtime:
         log_path = settings.model_log if backend.readiness != "health" else ""
         tail = LogTail(log_path, since_s=log_since_s) if log_path else None
         health_url = _health_url(backend, settings)
-        model = None if backend.lifecycle is not None else self._model
-        lifecycle: Any = backend.lifecycle
+        needs_no_model = backend.is_remote_only and not backend.model_server_url
+        model = None if backend.lifecycle is not None or needs_no_model else self._model
         if backend.fixed_throughput is not None:
             self.books.set_capacity(backend.fixed_throughput)
         return WarmUp(
@@ -172,7 +176,7 @@ class Runtime:
             tail=tail,
             log_actions=backend.log_actions,
             benchmark=self._make_benchmark(),
-            lifecycle=cast("Lifecycle | None", lifecycle() if callable(lifecycle) else lifecycle),
+            lifecycle=_lifecycle(backend.lifecycle),
             on_change=self._state_changed,
         )
 
@@ -254,7 +258,11 @@ class Runtime:
                 route = by_mount.get(getattr(definition.handler, "__self__", None))
                 for method in filter(is_common, methods):
                     first.setdefault((method.encode(), definition.path.encode()), route)
-        return {key: route for key, route in first.items() if isinstance(route, PassThroughRoute)}
+        return {
+            key: route
+            for key, route in first.items()
+            if isinstance(route, PassThroughRoute) and not route.needs_request
+        }
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -327,9 +335,9 @@ def with_authors_words(settings: WorkerSettings, backend: Backend) -> WorkerSett
     """
     url = backend.model_server_url or settings.model_server_url.rstrip("/")
     log_path = backend.model_log_file or settings.model_log
-    if not url:
+    if not url and not backend.is_remote_only:
         raise ConfigurationError("no model server: give Backend a model_server_url, or set MODEL_SERVER_URL")
-    if not is_address(url):
+    if url and not is_address(url):
         raise ConfigurationError(f"MODEL_SERVER_URL is {url!r}; give an address like http://127.0.0.1:5001")
     if backend.readiness == "log" and not log_path:
         raise ConfigurationError(
@@ -344,6 +352,14 @@ def with_authors_words(settings: WorkerSettings, backend: Backend) -> WorkerSett
         parts = (part.strip().rstrip("/") for part in backend.report_addr.split(","))
         words["report_addrs"] = tuple(part for part in parts if part)
     return replace(settings, **words)
+
+
+def _lifecycle(given: Any) -> Lifecycle | None:
+    """A context manager, or what makes one: those of ``@asynccontextmanager`` can be called as well, to decorate."""
+    if given is None:
+        return None
+    kind = cast("type[Any]", type(given))
+    return cast("Lifecycle", given if hasattr(kind, "__aenter__") else given())
 
 
 def _health_url(backend: Backend, settings: WorkerSettings) -> str | None:

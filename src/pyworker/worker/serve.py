@@ -8,7 +8,8 @@ import gc
 import logging
 import signal
 import ssl
-from collections.abc import AsyncGenerator, Iterable, Mapping
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +32,7 @@ from pyworker.worker.model.log_tail import machine_start_s
 from pyworker.worker.model.session import make_session
 from pyworker.worker.runtime import Runtime, with_authors_words
 
-__all__ = ["EXIT_UPDATE", "RunningWorker", "running_worker", "start_server"]
+__all__ = ["EXIT_UPDATE", "RunningWorker", "running_worker", "serve", "start_server"]
 
 log = logging.getLogger("pyworker.serve")
 
@@ -71,25 +72,49 @@ def start_server(backend: Backend, routes: Iterable[web.AbstractRouteDef], **kwa
     Raises SystemExit with status 1 when the worker cannot start (the engine is told), EXIT_UPDATE after an update was
     asked for.
     """
-    if (serve := replacement()) is not None:
+    if (instead := replacement()) is not None:
         refuse_unknown("start_server", set(kwargs) - _KEYWORDS, _KEYWORDS)
-        serve(backend, list(routes), kwargs)
+        instead(backend, list(routes), kwargs)
         return
-    serving_began.set()
-    env: Mapping[str, str] = kwargs.get("env") or environment()
-    logs.set_up(LogSettings.from_env(env))
-    for problem in unknown_variables(env):
-        log.warning("%s", problem)
+    env = _environment(kwargs)
     try:
-        refuse_unknown("start_server", set(kwargs) - _KEYWORDS, _KEYWORDS)
-        given = {name: kwargs[name] for name in ("host", "port") if kwargs.get(name) is not None}
-        settings = replace(WorkerSettings.from_env(env), **given)
-        status = _run(_serve_until_signal(backend, list(routes), settings))
+        status = _run(_serve_until_signal(backend, list(routes), _settings(env, kwargs)))
     except Exception as error:  # noqa: BLE001 - whatever it is, log and engine are told
         tell_of_failed_start(env, error)
         raise SystemExit(1) from None
     if status:
         raise SystemExit(status)
+
+
+async def serve(backend: Backend, routes: Iterable[web.AbstractRouteDef], **kwargs: Any) -> None:
+    """The same inside a running event loop: until SIGTERM, SIGINT or cancelled, then it drains."""
+    if (instead := replacement()) is not None:
+        instead(backend, list(routes), kwargs)
+        return
+    env = _environment(kwargs)
+    try:
+        status = await _serve_until_signal(backend, list(routes), _settings(env, kwargs))
+    except Exception as error:  # noqa: BLE001 - whatever it is, log and engine are told
+        await asyncio.to_thread(tell_of_failed_start, env, error)
+        raise SystemExit(1) from None
+    if status:
+        raise SystemExit(status)
+
+
+def _environment(kwargs: Mapping[str, Any]) -> Mapping[str, str]:
+    """Where the worker learns its place; the log is set up as it says."""
+    serving_began.set()
+    env: Mapping[str, str] = kwargs.get("env") or environment()
+    logs.set_up(LogSettings.from_env(env))
+    for problem in unknown_variables(env):
+        log.warning("%s", problem)
+    return env
+
+
+def _settings(env: Mapping[str, str], kwargs: Mapping[str, Any]) -> WorkerSettings:
+    refuse_unknown("start_server", set(kwargs) - _KEYWORDS, _KEYWORDS)
+    given = {name: kwargs[name] for name in ("host", "port") if kwargs.get(name) is not None}
+    return replace(WorkerSettings.from_env(env), **given)
 
 
 _KEYWORDS = frozenset({"host", "port", "env"})
@@ -112,14 +137,33 @@ def _spare_the_collector() -> None:
 
 
 async def _serve_until_signal(backend: Backend, routes: list[web.AbstractRouteDef], settings: WorkerSettings) -> int:
-    loop = asyncio.get_running_loop()
-    async with running_worker(backend, routes, settings) as worker:
-        _spare_the_collector()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stop.set)
-        await worker.stop.wait()
-        log.info("stopping: finishing what is in flight")
+    cancelled = False
+    with contextlib.ExitStack() as until_drained:
+        async with running_worker(backend, routes, settings) as worker:
+            _spare_the_collector()
+            until_drained.enter_context(_signals(worker.stop.set))
+            try:
+                await worker.stop.wait()
+            except asyncio.CancelledError:
+                cancelled = True
+            log.info("stopping: finishing what is in flight")
+    if cancelled:
+        raise asyncio.CancelledError
     return worker.exit_status
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], object]) -> Generator[None]:
+    """While the block runs, SIGTERM and SIGINT call ``stop``; in another than the main thread there are none."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
+from pyworker import HandlerConfig, Worker, WorkerConfig
 from pyworker.backend import Backend, Handler
 from pyworker.settings import WorkerSettings
 from pyworker.testing import FakeEngine, FakeModel
@@ -26,7 +27,7 @@ from pyworker.worker.runtime import Runtime
 from pyworker.worker.serve import RunningWorker, running_worker
 from tests.support.workers.handlers import Generate
 
-__all__ = ["MTOKEN", "WORKER_ID", "Answered", "Rig", "a_worker", "until"]
+__all__ = ["MTOKEN", "WORKER_ID", "Answered", "Rig", "a_declared_worker", "a_worker", "until"]
 
 MTOKEN = "the-instances-own-secret"
 WORKER_ID = 4711
@@ -182,18 +183,57 @@ async def a_worker(
             given.setdefault("model_log_file", str(model.log_path))
         made = Backend(model.url + base_path, **given)
         mounted = [*made.routes(*(handlers or (Generate(),))), *routes(made)]
-        http = await stack.enter_async_context(
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
-        )
-        worker = await stack.enter_async_context(
-            running_worker(made, mounted, _settings(tmp_path, mode, engine, settings or {}))
-        )
-        rig = Rig(model, engine, worker, http)
-        if wait:
-            await rig.ready()
-            if mode is Mode.SIGNATURE:
-                await until(lambda: rig.runtime.gate.public_key, "the engine's key is known")
-        yield rig
+        yield await _serve(stack, made, mounted, model, engine, _settings(tmp_path, mode, engine, settings or {}), wait)
+
+
+@asynccontextmanager
+async def a_declared_worker(
+    tmp_path: Path,
+    *handlers: HandlerConfig,
+    mode: Mode = Mode.OFF,
+    model: FakeModel | None = None,
+    settings: dict[str, Any] | None = None,
+    wait: bool = True,
+    change: Callable[[Worker], None] = lambda _worker: None,
+    **config: Any,
+) -> AsyncGenerator[Rig]:
+    """A worker by declaration, ready unless ``wait`` is False. It is not benchmarked unless a handler says so.
+
+    ``change`` is what its author does with the Worker before it runs.
+    """
+    async with AsyncExitStack() as stack:
+        model = model or await stack.enter_async_context(FakeModel())
+        engine = await stack.enter_async_context(FakeEngine(mtoken=MTOKEN))
+        given: dict[str, Any] = {"model_server_url": model.url, "handlers": list(handlers), **config}
+        if not any(handler.benchmark_config for handler in handlers) and "benchmark_data" not in given:
+            given.setdefault("fixed_throughput", UNMEASURED)
+        if model.log_path is not None:
+            given.setdefault("model_log_file", str(model.log_path))
+        made = Worker(WorkerConfig(**given))
+        change(made)
+        place = _settings(tmp_path, mode, engine, settings or {})
+        yield await _serve(stack, made.backend, made.routes, model, engine, place, wait)
+
+
+async def _serve(
+    stack: AsyncExitStack,
+    backend: Backend,
+    routes: Iterable[web.AbstractRouteDef],
+    model: FakeModel,
+    engine: FakeEngine,
+    settings: WorkerSettings,
+    wait: bool,
+) -> Rig:
+    http = await stack.enter_async_context(
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
+    )
+    worker = await stack.enter_async_context(running_worker(backend, routes, settings))
+    rig = Rig(model, engine, worker, http)
+    if wait:
+        await rig.ready()
+        if rig.runtime.gate.mode is Mode.SIGNATURE:
+            await until(lambda: rig.runtime.gate.public_key, "the engine's key is known")
+    return rig
 
 
 def _settings(tmp_path: Path, mode: Mode, engine: FakeEngine, given: dict[str, Any]) -> WorkerSettings:

@@ -141,6 +141,9 @@ class FastIncoming(Incoming):
         if not has_length:
             self._connection.write(b"0\r\n\r\n")
 
+    def answer_json(self, body: bytes) -> None:
+        self._write_head(200, "OK", [(b"Content-Type", b"application/json")], len(body), body)
+
     def _write_head(
         self, status: int, reason: str, headers: list[tuple[bytes, bytes]], length: int | None, body: bytes
     ) -> None:

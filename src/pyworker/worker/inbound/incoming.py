@@ -53,6 +53,10 @@ class Incoming(ABC):
         """Pass the model server's answer on as it comes. Raises ModelFailed when it breaks off."""
 
     @abstractmethod
+    def answer_json(self, body: bytes) -> None:
+        """An answer of the worker's own, with status 200."""
+
+    @abstractmethod
     def cut_off(self) -> None:
         """When an answer has begun, end the connection so that the client cannot take it for a whole one."""
 
@@ -96,6 +100,9 @@ class AiohttpIncoming(Incoming):
         while piece := await answer.next_piece():
             await response.write(piece)
         await response.write_eof()
+
+    def answer_json(self, body: bytes) -> None:
+        self.response = web.Response(body=body, content_type="application/json")
 
     def cut_off(self) -> None:
         if self.request.writer.output_size == 0 or self.request.transport is None:

@@ -6,14 +6,22 @@ list goes as JSON text, a bool as ``true`` or ``false``. Bare bytes are a TypeEr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from aiohttp import FormData
 
+from pyworker.api import ApiPayload
 from pyworker.wire import dump
 
-__all__ = ["encode"]
+__all__ = ["encode", "encoded_payload"]
+
+
+async def encoded_payload(payload: ApiPayload, as_json: Callable[[Any], dict[str, Any]]) -> tuple[bytes, bytes]:
+    """The content type and the body of a payload: a form when its class makes one of it, else JSON."""
+    make_form = getattr(type(payload), "generate_payload_multipart", None)
+    fields = make_form(payload) if make_form is not None else None
+    return await encode(fields) if fields is not None else (b"application/json", dump(as_json(payload)))
 
 
 async def encode(fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
