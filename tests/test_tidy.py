@@ -21,13 +21,14 @@ USUAL_SHARE = 0.95
 
 PURE = re.compile(
     r"pyworker\.(wire|wire_management|errors|headers|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)*|client\.retry|gateway\.(asked|answers)"
-    r"|instance\.(order|surroundings))"
+    r"|instance\.(order|surroundings)|running\.plan)"
 )
 IMPURE = {"asyncio", "aiohttp", "os", "time", "logging", "socket", "subprocess", "threading", "random", "secrets"}
 
 READS_THE_ENVIRONMENT = {
     "src/pyworker/settings.py": "the only reader",
     "src/pyworker/instance/__main__.py": "hands on what it inherited, and is too small for settings.py",
+    "src/pyworker/running/__main__.py": "the same",
     "src/pyworker/testing/process.py": "a process that is started inherits it",
 }
 

@@ -16,14 +16,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Child", "LaunchFailed", "adopt_orphans", "end_orphans", "reap", "start"]
+__all__ = ["SHOWN_CHARS", "SHOWN_LINES", "Child", "LaunchFailed", "adopt_orphans", "end_orphans", "reap", "start"]
+
+SHOWN_LINES: Final = 5  # of the log of a process that ended
+SHOWN_CHARS: Final = 300  # of each
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 class LaunchFailed(Exception):
-    """A process could not be started; the message says why and what to do."""
+    """A process could not be started, or ended by itself; the message says why and what to do."""
 
 
 class Child:
@@ -40,6 +43,11 @@ class Child:
         """Its exit status, below 0 for a signal; None while it runs."""
         return self._process.returncode
 
+    def how_it_ended(self, lines: Sequence[str]) -> str:
+        """In words, with the last lines that it wrote."""
+        said = f"; its last lines: {' | '.join(lines)}" if lines else "; it wrote nothing"
+        return f"the {self.what} {_how(self.status or 0)}{said}"
+
     def note_end(self, status: int) -> None:
         """It was reaped."""
         self._process.returncode = status
@@ -50,14 +58,19 @@ class Child:
             os.killpg(self.pid, number)
 
 
-def start(what: str, command: Sequence[str], *, env: Mapping[str, str], cwd: str, log: Path, field: str) -> Child:
-    """Start a process with its output in ``log``. Raises LaunchFailed, naming the ``field`` that it comes from."""
+def start(
+    what: str, command: Sequence[str], *, env: Mapping[str, str], cwd: str, log: Path | None, field: str
+) -> Child:
+    """Start a process with its output in ``log``, or where ours goes.
+
+    Raises LaunchFailed, naming the ``field`` that it comes from.
+    """
     if cwd and not os.path.isdir(cwd):
         raise LaunchFailed(f"launch.working_directory {cwd!r} is no folder: make it, or name another")
     if not command:
-        raise LaunchFailed(f"launch.{field} is empty: give the command of the {what}")
+        raise LaunchFailed(f"{field} is empty: give the command of the {what}")
     try:
-        with log.open("ab") as output:
+        with contextlib.nullcontext() if log is None else log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 - it is what we are for
                 list(command),
                 env=dict(env),
@@ -70,16 +83,27 @@ def start(what: str, command: Sequence[str], *, env: Mapping[str, str], cwd: str
             )
     except (OSError, ValueError) as error:
         raise LaunchFailed(_why(what, command[0], field, error)) from None
-    return Child(what, process, log)
+    return Child(what, process, log or Path(os.devnull))
 
 
 def _why(what: str, program: str, field: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        remedy = f"give its full path in launch.{field}, or put its folder into PATH"
+        remedy = f"give its full path in {field}, or put its folder into PATH"
         return f"the {what}'s command {program!r} was not found: {remedy}"
     if isinstance(error, PermissionError):
-        return f"the {what}'s command {program!r} may not be executed: chmod +x, or name another in launch.{field}"
-    return f"the {what} cannot be started ({program!r}, launch.{field}): {error}"
+        return f"the {what}'s command {program!r} may not be executed: chmod +x, or name another in {field}"
+    return f"the {what} cannot be started ({program!r}, {field}): {error}"
+
+
+def _how(status: int) -> str:
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    hint = " (was the machine out of memory?)" if -status == signal.SIGKILL else ""
+    return f"was ended by {name}{hint}"
 
 
 def reap(children: Sequence[Child]) -> None:

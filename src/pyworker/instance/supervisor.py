@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +17,7 @@ from typing import Final
 from pyworker.instance import logs, ports, processes
 from pyworker.instance.folder import Folder
 from pyworker.instance.order import FAILED, STOPPED, Ended, Order
-from pyworker.instance.processes import Child, LaunchFailed
+from pyworker.instance.processes import SHOWN_CHARS, SHOWN_LINES, Child, LaunchFailed
 from pyworker.instance.surroundings import (
     Chosen,
     logs_by_itself,
@@ -28,17 +26,13 @@ from pyworker.instance.surroundings import (
     secrets_in,
     worker_environment,
 )
+from pyworker.instance.wakeup import DRAIN_MARGIN_S, GRACE_S, Wakeup, end_one
 
-__all__ = ["DRAIN_MARGIN_S", "GRACE_S", "STARTED", "run"]
+__all__ = ["STARTED", "run"]
 
 STARTED: Final = b"started\n"  # to whoever waits at standard output
-GRACE_S: Final = 10.0  # from SIGTERM to SIGKILL, for whoever has nothing to finish
-DRAIN_MARGIN_S: Final = 5.0  # a worker that drains ends by itself within its limit and a little
-BURY_S: Final = 5.0  # for a killed process to be gone; one that hangs in the kernel takes longer
 LOOK_AGAIN_S: Final = 10.0  # at the logs, and whether the folder is still there
 
-_SHOWN_LINES: Final = 5
-_SHOWN_CHARS: Final = 300
 _RUNS_ALREADY: Final = 3
 
 
@@ -57,33 +51,6 @@ def run(path: Path, environment: Mapping[str, str], *, tied: bool) -> int:
     if folder.is_locked_here():
         folder.write_ended(ended._replace(reason=redacted(ended.reason, secrets), lines=lines))
     return 0
-
-
-class Wakeup:
-    """What a supervisor waits for: signals, and the end of the process that it is tied to."""
-
-    def __init__(self, *, tied: bool) -> None:
-        self.stop = False  # it was asked to end
-        self.at_once = False
-        self._read_fd, write_fd = os.pipe()
-        for fd in (self._read_fd, write_fd):
-            os.set_blocking(fd, False)
-        self._fds = [self._read_fd, 0] if tied else [self._read_fd]
-        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD):
-            signal.signal(number, _do_nothing)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def wait(self, wait_s: float) -> None:
-        """Until something happens, or the time is over."""
-        ready, _, _ = select.select(self._fds, [], [], max(0.0, wait_s))
-        if 0 in ready and not os.read(0, 4096):
-            self._fds.remove(0)
-            self.stop = True
-        with contextlib.suppress(BlockingIOError):
-            numbers = set(os.read(self._read_fd, 4096))
-            self.at_once |= signal.SIGQUIT in numbers
-            self.stop |= self.at_once or bool(numbers & {signal.SIGTERM, signal.SIGINT})
 
 
 class Supervisor:
@@ -114,9 +81,9 @@ class Supervisor:
         if order.model is not None:
             output = folder.model_output if logs_by_itself(order) else folder.model_log
             env = model_environment(order, chosen, environment)
-            self._start_one("model server", order.model, chosen, env, output, "model")
+            self._start_one("model server", order.model, chosen, env, output, "launch.model")
         env = worker_environment(order, chosen, environment)
-        self._start_one("worker", order.worker, chosen, env, folder.worker_log, "worker")
+        self._start_one("worker", order.worker, chosen, env, folder.worker_log, "launch.worker")
         folder.write_numbers("groups", {child.what: child.pid for child in self._children})
 
     def _start_one(
@@ -148,11 +115,10 @@ class Supervisor:
 
     def _failure(self, gone: Child) -> Ended:
         assert gone.status is not None
-        lines = _shown(gone.log)
+        lines = logs.last_lines(gone.log, SHOWN_LINES, max_chars=SHOWN_CHARS)
         if not lines and gone.what == "model server":
-            lines = _shown(self._folder.model_log)
-        said = f"; its last lines: {' | '.join(lines)}" if lines else "; it wrote nothing"
-        return Ended(FAILED, f"the {gone.what} {_how(gone.status)}{said}", gone.what, gone.status, time.time(), lines)
+            lines = logs.last_lines(self._folder.model_log, SHOWN_LINES, max_chars=SHOWN_CHARS)
+        return Ended(FAILED, gone.how_it_ended(lines), gone.what, gone.status, time.time(), lines)
 
     def _end(self, ended: Ended) -> Ended:
         """The worker first, so that it can finish what is in flight; then the model server; then what they left."""
@@ -160,53 +126,16 @@ class Supervisor:
         killed: list[str] = []
         for child in reversed(self._children):
             drains = asked and child.what == "worker"
-            if not self._end_one(child, self._order.drain_s + DRAIN_MARGIN_S if drains else GRACE_S):
+            wait_s = self._order.drain_s + DRAIN_MARGIN_S if drains else GRACE_S
+            if not end_one(child, self._children, self._wakeup, wait_s):
                 killed.append(child.what)
         processes.end_orphans()
         if asked and killed and not self._wakeup.at_once:
             return ended._replace(reason=f"the {' and the '.join(killed)} did not end in time and had to be killed")
         return ended
 
-    def _end_one(self, child: Child, wait_s: float) -> bool:
-        """Whether it ended without being killed."""
-        if child.status is None:
-            child.signal(signal.SIGTERM)
-            self._until_gone(child, wait_s)
-        by_itself = child.status is not None
-        child.signal(signal.SIGKILL)  # and what it left of its group
-        self._until_gone(child, BURY_S, even_at_once=True)
-        return by_itself
-
-    def _until_gone(self, child: Child, wait_s: float, *, even_at_once: bool = False) -> None:
-        until_s = time.monotonic() + wait_s
-        while True:
-            processes.reap(self._children)
-            left_s = until_s - time.monotonic()
-            if child.status is not None or left_s <= 0 or (self._wakeup.at_once and not even_at_once):
-                return
-            self._wakeup.wait(left_s)
-
-
-def _do_nothing(_number: int, _frame: object) -> None:
-    """The wakeup's pipe has it already."""
-
 
 def _tell_started() -> None:
     with contextlib.suppress(OSError):  # nobody waits any more
         os.write(1, STARTED)
     os.dup2(2, 1)
-
-
-def _shown(log: Path) -> list[str]:
-    return logs.last_lines(log, _SHOWN_LINES, max_chars=_SHOWN_CHARS)
-
-
-def _how(status: int) -> str:
-    if status >= 0:
-        return f"ended with status {status}"
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        name = f"signal {-status}"
-    hint = " (was the machine out of memory?)" if -status == signal.SIGKILL else ""
-    return f"was ended by {name}{hint}"

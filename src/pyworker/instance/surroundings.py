@@ -8,7 +8,16 @@ from typing import Final, NamedTuple
 
 from pyworker.instance.order import Order
 
-__all__ = ["Chosen", "inherited", "logs_by_itself", "model_environment", "redacted", "secrets_in", "worker_environment"]
+__all__ = [
+    "Chosen",
+    "inherited",
+    "logs_by_itself",
+    "model_environment",
+    "redacted",
+    "secrets_in",
+    "without_workers_own",
+    "worker_environment",
+]
 
 # of the engine's own environment its workers get this and no more: none of it is a secret of the engine's
 _HANDED_ON: Final = re.compile(
@@ -71,8 +80,12 @@ def worker_environment(order: Order, chosen: Chosen, around: Mapping[str, str]) 
 
 def model_environment(order: Order, chosen: Chosen, around: Mapping[str, str]) -> dict[str, str]:
     """The model server's: the same without the worker's own secrets."""
-    given = worker_environment(order, chosen, around)
-    return {name: value for name, value in given.items() if name not in _WORKERS_ALONE}
+    return without_workers_own(worker_environment(order, chosen, around))
+
+
+def without_workers_own(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a model server may know of its worker's environment."""
+    return {name: value for name, value in environment.items() if name not in _WORKERS_ALONE}
 
 
 def logs_by_itself(order: Order) -> bool:

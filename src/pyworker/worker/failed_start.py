@@ -21,7 +21,7 @@ from pyworker.errors import ConfigurationError, PyWorkerError, WorkerFileFailed
 from pyworker.settings import WorkerSettings, environment
 from pyworker.version import __version__
 
-__all__ = ["serving_began", "tell_of_failed_start", "watch_main_program"]
+__all__ = ["serving_began", "tell_engine", "tell_of_failed_start", "watch_main_program"]
 
 log = logging.getLogger("pyworker.serve")
 
@@ -40,7 +40,7 @@ def tell_of_failed_start(env: Mapping[str, str], error: Exception) -> None:
     log.critical("the worker cannot start: %s", first, exc_info=None if told else cause)
     for line in others:  # each problem has its own
         log.critical("%s", line)
-    _tell_engine(env, _reason(error))
+    tell_engine(env, _reason(error))
 
 
 def watch_main_program() -> None:
@@ -53,7 +53,7 @@ def watch_main_program() -> None:
     def say_and_tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         say(kind, error, trace)
         if isinstance(error, Exception) and not serving_began.is_set():
-            _tell_engine(environment(), _reason(error))
+            tell_engine(environment(), _reason(error))
 
     sys.excepthook = say_and_tell
 
@@ -62,7 +62,7 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, PyWorkerError) else f"{type(error).__name__}: {error}"
 
 
-def _tell_engine(env: Mapping[str, str], reason: str) -> None:
+def tell_engine(env: Mapping[str, str], reason: str) -> None:
     """One report with ``error_msg``, as good as the environment allows; what fails here is only logged."""
     addrs = [part.strip().rstrip("/") for part in env.get("REPORT_ADDR", "").split(",") if part.strip()]
     worker_id = env.get("CONTAINER_ID", "")

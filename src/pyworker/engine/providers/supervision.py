@@ -21,8 +21,9 @@ from pyworker.instance.control import Spawned
 from pyworker.instance.folder import Folder
 from pyworker.instance.logs import last_lines
 from pyworker.instance.order import FAILED, STOPPED, Ended, Order
-from pyworker.instance.supervisor import DRAIN_MARGIN_S, GRACE_S, STARTED
+from pyworker.instance.supervisor import STARTED
 from pyworker.instance.surroundings import redacted, secrets_in
+from pyworker.instance.wakeup import DRAIN_MARGIN_S, GRACE_S
 
 __all__ = ["END_MARGIN_S", "Supervision", "disk_trouble"]
 
