@@ -64,6 +64,7 @@ CATCHES_EVERYTHING = {
     "src/pyworker/worker/routes.py": {"Route.workload"},
     "src/pyworker/loading.py": {"_execute_until"},
     "src/pyworker/running/here.py": {"_run", "run_target"},
+    "src/pyworker/running/welcome.py": {"_payload"},
     "src/pyworker/worker/serve.py": {"serve", "start_server"},
     "src/pyworker/worker/warm_up.py": {"WarmUp._live"},
 }

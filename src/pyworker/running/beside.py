@@ -81,8 +81,12 @@ def _wakeup() -> Wakeup:
     outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     wakeup = Wakeup(tied=False)
     if not outlives:
-        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        signal.signal(signal.SIGHUP, _end)
     return wakeup
+
+
+def _end(_number: int, _frame: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _words(command: str) -> list[str]:

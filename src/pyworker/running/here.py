@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from pyworker import compat, logs
 from pyworker.loading import Target, execute, find, never_served, where_it_failed
+from pyworker.running.welcome import welcome
 from pyworker.settings import LogSettings, environment
 from pyworker.worker.failed_start import serving_began, tell_of_failed_start
+from pyworker.worker.interception import tell_when_served
 
 __all__ = ["run_target"]
 
@@ -22,6 +25,8 @@ def run_target(name: str, env: Mapping[str, str] | None = None) -> int:
     env = environment() if env is None else env
     logs.set_up(LogSettings.from_env(env))
     compat.install()
+    if sys.stderr.isatty():
+        tell_when_served(lambda backend, routes, port: _say(welcome(backend, routes, port, env)))
     serving_began.clear()
     try:
         status = _run(find(name))
@@ -33,6 +38,10 @@ def run_target(name: str, env: Mapping[str, str] | None = None) -> int:
         tell_of_failed_start(env, error)
         return 1
     return status
+
+
+def _say(lines: list[str]) -> None:
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
 def _run(target: Target) -> int:

@@ -146,9 +146,8 @@ class Watcher:
         return [child for child in (self._trial, self._worker, self._model) if child is not None]
 
     def _last_lines(self, model: Child) -> list[str]:
-        written = (Path(self._plan.model_log), model.log)
-        shown = (logs.last_lines(log, SHOWN_LINES, max_chars=SHOWN_CHARS) for log in written)
-        return next(filter(None, shown), [])
+        lines = logs.last_lines(Path(self._plan.model_log), SHOWN_LINES, max_chars=SHOWN_CHARS)
+        return lines or logs.last_lines(model.log, SHOWN_LINES, max_chars=SHOWN_CHARS)
 
     def _bound_logs(self) -> None:
         if self._model is not None and time.monotonic() > self._bounded_s + LOOK_AT_LOGS_S:

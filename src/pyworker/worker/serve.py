@@ -27,7 +27,7 @@ from pyworker.worker.inbound.app import SlowStarters, make_app
 from pyworker.worker.inbound.fast_lane import FastLane
 from pyworker.worker.inbound.methods import is_common
 from pyworker.worker.inbound.server_protocol import ServerProtocol
-from pyworker.worker.interception import replacement
+from pyworker.worker.interception import replacement, served
 from pyworker.worker.model.log_tail import machine_start_s
 from pyworker.worker.model.session import make_session
 from pyworker.worker.runtime import Runtime, with_authors_words
@@ -176,9 +176,11 @@ async def running_worker(
     """
     serving_began.set()
     async with contextlib.AsyncExitStack() as opened:
-        worker, fast_lane = await _open(opened, backend, list(routes), settings)
+        routes = list(routes)
+        worker, fast_lane = await _open(opened, backend, routes, settings)
         worker.runtime.start()
         log.info("serving at %s (port %d)", worker.url, worker.port)
+        served(backend, routes, worker.port)
         yield worker
         fast_lane.drain()
         await worker.runtime.drain(settings.drain_s)
