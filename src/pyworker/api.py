@@ -76,6 +76,8 @@ class EndpointHandler(ABC, Generic[ApiPayload_T]):
         do_warmup_benchmark: one unmeasured request before the benchmark.
         methods: what ``Backend.routes()`` registers.
         max_concurrency: requests at once when neither 1 (serial) nor unlimited (parallel).
+        is_remote_dispatch: ``call_remote_dispatch_function`` is called instead of a model server; a remote_function
+            says so by itself.
     """
 
     benchmark_runs: int = 8
@@ -88,6 +90,7 @@ class EndpointHandler(ABC, Generic[ApiPayload_T]):
     do_warmup_benchmark: bool = True
     methods: tuple[str, ...] = ("POST",)
     max_concurrency: int | None = None
+    is_remote_dispatch: bool = False
 
     parses_requests_itself: ClassVar[bool] = False
 
@@ -142,10 +145,8 @@ class EndpointHandler(ABC, Generic[ApiPayload_T]):
 
     @property
     def is_remote(self) -> bool:
-        """Whether a function is called instead of a model server: ``remote_function``, or what a subclass calls."""
-        base = cast("type[EndpointHandler[Any]]", EndpointHandler)
-        overridden = type(self).call_remote_dispatch_function is not base.call_remote_dispatch_function
-        return overridden or self.remote_function is not None
+        """Whether a function is called instead of a model server."""
+        return self.is_remote_dispatch or self.remote_function is not None
 
     async def call_remote_dispatch_function(self, params: dict[str, Any]) -> Any:
         """Call ``remote_function`` with the payload's fields as keywords."""

@@ -17,9 +17,10 @@ from pyworker.api import ApiPayload, EndpointHandler
 from pyworker.model_address import address_problems
 from pyworker.worker.failed_start import watch_main_program
 
-__all__ = ["BenchmarkConfig", "HandlerConfig", "LogActionConfig", "Payload", "WorkerConfig"]
+__all__ = ["DEFAULT_CONCURRENCY", "BenchmarkConfig", "HandlerConfig", "LogActionConfig", "Payload", "WorkerConfig"]
 
 Payload = dict[str, Any]
+DEFAULT_CONCURRENCY = 10
 
 watch_main_program()  # what is described wrongly ends the program before there is a server to tell of it
 
@@ -73,14 +74,14 @@ class BenchmarkConfig(_Checked):
         dataset: payloads as the model gets them, taken in turn. The more they differ, the less a model's cache hides.
         generator: makes a payload for each request, instead of a dataset; may be async.
         runs: rounds.
-        concurrency: requests at once in a round (1 when the handler is serial).
+        concurrency: requests at once in a round (1 when the handler is serial). None: 10.
         do_warmup: one unmeasured request first.
     """
 
     dataset: Sequence[Payload] | None = field(default=None, repr=False)
     generator: Callable[[], Payload | Awaitable[Payload]] | None = None
     runs: int = 8
-    concurrency: int = 10
+    concurrency: int | None = DEFAULT_CONCURRENCY
     do_warmup: bool = True
 
     def _problems(self) -> Iterator[str]:
@@ -88,9 +89,9 @@ class BenchmarkConfig(_Checked):
             yield from _dataset_problems("dataset", self.dataset)
         if self.dataset is not None and self.generator is not None:
             yield "dataset and generator are both given; the payloads come from one of them"
-        yield from rules.a_function("generator", self.generator, {})
+        yield from rules.a_function("generator", self.generator, ())
         yield from rules.a_number("runs", self.runs, least=1, whole=True)
-        yield from rules.a_number("concurrency", self.concurrency, least=1, whole=True)
+        yield from rules.a_number("concurrency", self.concurrency, least=1, whole=True, none="for 10")
         yield from rules.a_flag("do_warmup", self.do_warmup)
 
 
@@ -144,14 +145,14 @@ class HandlerConfig(_Checked):
             yield from rules.a_route("route", self.route)
         yield from rules.a_flag("allow_parallel_requests", self.allow_parallel_requests)
         yield from rules.a_number("max_queue_time", self.max_queue_time, none="for no limit")
-        yield from rules.a_number("max_concurrency", self.max_concurrency, least=1, none="for no limit", whole=True)
+        yield from rules.a_number("max_concurrency", self.max_concurrency, least=1, none="for one or any", whole=True)
         yield from rules.a_text("healthcheck", self.healthcheck, "/health")
         yield from _method_problems(self.methods)
         yield from self._function_problems()
         yield from self._benchmark_problems()
 
     def _function_problems(self) -> Iterator[str]:
-        payload, both = {"payload": "the payload"}, {"request": "the web.Request", "response": "the ClientResponse"}
+        payload, both = ("the payload",), ("the web.Request", "the ClientResponse")
         yield from rules.a_function("workload_calculator", self.workload_calculator, payload)
         yield from rules.a_function("request_parser", self.request_parser, payload)
         yield from rules.a_function("response_generator", self.response_generator, both, only_async=True)
@@ -163,13 +164,11 @@ class HandlerConfig(_Checked):
             yield "is_remote_dispatch needs the function to call: give remote_function"
         if self.remote_function is not None and self.response_generator is not None:
             yield "remote_function answers the client itself; a response_generator has no model's answer to work on"
-        if self.handler_class is not None:
-            yield from self._idle_beside_a_class()
 
-    def _idle_beside_a_class(self) -> Iterator[str]:
-        for name in ("workload_calculator", "request_parser", "response_generator"):
-            if getattr(self, name) is not None:
-                yield f"handler_class does that itself: {name} would not be asked; leave one of them out"
+    def idle_fields(self) -> list[str]:
+        """What is given and not asked, since the ``handler_class`` does it itself."""
+        beside = ("workload_calculator", "request_parser", "response_generator")
+        return [] if self.handler_class is None else [name for name in beside if getattr(self, name) is not None]
 
     def _benchmark_problems(self) -> Iterator[str]:
         problems = list(rules.an_object("benchmark_config", self.benchmark_config, BenchmarkConfig))
@@ -182,6 +181,8 @@ class HandlerConfig(_Checked):
             yield "its benchmark_config has no payloads: give a dataset or a generator (or a payload_class: for_test)"
         if isinstance(self.route, str) and "{" in self.route:
             yield "a route with places cannot be benchmarked; give the benchmark_config to another handler"
+        if not _has_post(self.methods):
+            yield f"the benchmark sends POST, and methods is {self.methods!r}; add it, or benchmark another handler"
 
 
 @rules.keywords_checked
@@ -225,7 +226,7 @@ class WorkerConfig(_Checked):
         yield from _lifecycle_problems(self.lifecycle)
         yield from _handler_problems(self.handlers)
         yield from rules.an_object("log_action_config", self.log_action_config, LogActionConfig)
-        if self.benchmark_data is not None:
+        if self.benchmark_data:  # an empty list is none
             yield from _dataset_problems("benchmark_data", self.benchmark_data)
         if self.benchmark_route is not None:
             yield from rules.a_route("benchmark_route", self.benchmark_route)
@@ -259,6 +260,12 @@ def _method_problems(methods: object) -> Iterator[str]:
         for method in cast("Sequence[object]", methods):
             if isinstance(method, str) and not (method.isascii() and method.replace("-", "").isalpha()):
                 yield f"methods holds {method!r}, which is no method of HTTP"
+
+
+def _has_post(methods: object) -> bool:
+    return isinstance(methods, Sequence) and any(
+        str(one).upper() == "POST" for one in cast("Sequence[object]", methods)
+    )
 
 
 def _path_problems(path: object) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 from pyworker.errors import ConfigurationError
@@ -117,18 +117,17 @@ def an_object(name: str, value: object, kind: type[Any]) -> Problems:
         yield f"{name} is {value!r}; it takes a {kind.__name__}"
 
 
-def a_function(name: str, value: object, arguments: Mapping[str, str] | None, *, only_async: bool = False) -> Problems:
+def a_function(name: str, value: object, arguments: Sequence[str] | None, *, only_async: bool = False) -> Problems:
     """A function of so many arguments, or None. ``arguments``: what each is, None when any will do."""
     if value is None:
         return
+    words = " and ".join(arguments or ("the payload's fields",)) if arguments != () else "no arguments"
     if not callable(value):
-        words = "no arguments" if arguments == {} else f"({', '.join(arguments)})" if arguments else "the payload"
         yield f"{name} is {value!r}; it takes a function of {words}"
         return
     if only_async and _is_plainly_sync(value):
         yield f"{name} is {_name(value)}, which is not async; write `async def {_name(value)}`"
     if arguments is not None and not _takes(value, len(arguments)):
-        words = " and ".join(arguments.values()) or "no arguments"
         yield f"{name} is {_name(value)}{_signature(value)}; it is called with {words}"
 
 

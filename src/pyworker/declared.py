@@ -14,7 +14,7 @@ from aiohttp import web
 from pyworker.api import EndpointHandler, LogAction
 from pyworker.backend import Backend, Handler
 from pyworker.benchmark_payloads import Dataset
-from pyworker.config import BenchmarkConfig, HandlerConfig, LogActionConfig, WorkerConfig
+from pyworker.config import DEFAULT_CONCURRENCY, BenchmarkConfig, HandlerConfig, LogActionConfig, WorkerConfig
 from pyworker.errors import ConfigurationError
 from pyworker.handlers import DeclaredHandler
 from pyworker.model_address import model_address
@@ -92,18 +92,18 @@ def _refuse_doubles(handlers: Sequence[HandlerConfig]) -> None:
 
 
 def _with_benchmark_of(config: WorkerConfig, handlers: list[HandlerConfig]) -> list[HandlerConfig]:
-    if config.benchmark_data is None and config.benchmark_route is None:
+    if not config.benchmark_data and config.benchmark_route is None:
         return handlers
     chosen = _benchmarked_by_route(config.benchmark_route, handlers)
     if chosen.benchmark_config is not None:
-        if config.benchmark_data is None:
+        if not config.benchmark_data:
             return handlers
         raise ConfigurationError(
             f"WorkerConfig: benchmark_data and the benchmark_config of {chosen.route} are both given; leave one out"
         )
-    if config.benchmark_data is None and not (chosen.payload_class or chosen.handler_class):
+    if not config.benchmark_data and not (chosen.payload_class or chosen.handler_class):
         raise ConfigurationError("WorkerConfig: benchmark_route has no payloads to send; give benchmark_data")
-    benchmark = BenchmarkConfig(dataset=config.benchmark_data)
+    benchmark = BenchmarkConfig(dataset=config.benchmark_data or None)
     return [replace(one, benchmark_config=benchmark) if one is chosen else one for one in handlers]
 
 
@@ -136,7 +136,7 @@ def _declared(config: HandlerConfig) -> DeclaredHandler:
         workload_calculator=calculator,
         benchmark_payload=_payloads(config) if config.benchmark_config else None,
         benchmark_runs=benchmark.runs,
-        concurrency=benchmark.concurrency,
+        concurrency=benchmark.concurrency or DEFAULT_CONCURRENCY,
         do_warmup_benchmark=benchmark.do_warmup,
         allow_parallel_requests=config.allow_parallel_requests,
         max_queue_time=config.max_queue_time,
@@ -156,12 +156,30 @@ def _payloads(config: HandlerConfig) -> Callable[[], Any] | None:
     if benchmark is None:
         return None
     if benchmark.dataset is not None:
+        _warn_of_repeats(config, benchmark, len(benchmark.dataset))
         return Dataset(list(benchmark.dataset))
     return benchmark.generator or (config.payload_class.for_test if config.payload_class else None)
 
 
+def _warn_of_repeats(config: HandlerConfig, benchmark: BenchmarkConfig, payloads: int) -> None:
+    at_once = benchmark.concurrency or DEFAULT_CONCURRENCY
+    if config.max_concurrency is not None or not config.allow_parallel_requests:
+        at_once = min(at_once, config.max_concurrency or 1)
+    requests = benchmark.runs * at_once + benchmark.do_warmup
+    if payloads < requests:
+        log.warning(
+            "the benchmark of %s sends %d requests and has %d payloads for them: if the model keeps answers, it looks "
+            "faster than it is; a generator can make each one different",
+            config.route,
+            requests,
+            payloads,
+        )
+
+
 def _authored(config: HandlerConfig, handler_class: type[EndpointHandler[Any]]) -> EndpointHandler[Any]:
     """An object of the author's class; where class and configuration differ, what was written here counts."""
+    for name in config.idle_fields():
+        log.warning("HandlerConfig(%r): the handler_class does that itself; %s is not asked", config.route, name)
     made = _complete(config, handler_class)
     try:
         handler = made()
@@ -180,6 +198,7 @@ def _authored(config: HandlerConfig, handler_class: type[EndpointHandler[Any]]) 
         handler.max_concurrency = config.max_concurrency
     if config.remote_function is not None:
         handler.remote_function = config.remote_function
+    handler.is_remote_dispatch = handler.is_remote_dispatch or config.is_remote_dispatch
     _benchmark_as_declared(handler, config.benchmark_config)
     return handler
 
@@ -201,13 +220,12 @@ def _complete(config: HandlerConfig, handler_class: type[EndpointHandler[Any]]) 
 def _benchmark_as_declared(handler: EndpointHandler[Any], benchmark: BenchmarkConfig | None) -> None:
     if benchmark is None:
         return
-    for field, value in (
-        ("benchmark_runs", "runs"),
-        ("concurrency", "concurrency"),
-        ("do_warmup_benchmark", "do_warmup"),
-    ):
-        if value in benchmark.given:
-            setattr(handler, field, getattr(benchmark, value))
+    if "runs" in benchmark.given:
+        handler.benchmark_runs = benchmark.runs
+    if benchmark.concurrency is not None and "concurrency" in benchmark.given:
+        handler.concurrency = benchmark.concurrency
+    if "do_warmup" in benchmark.given:
+        handler.do_warmup_benchmark = benchmark.do_warmup
     source = Dataset(list(benchmark.dataset)) if benchmark.dataset is not None else benchmark.generator
     if source is not None:
         if inspect.iscoroutinefunction(source):

@@ -236,9 +236,9 @@ class DeclaredRoute(PassThroughRoute):
             return dump({"result": await function(**arguments)})
         except JsonDataException:
             raise
-        except Exception:
+        except Exception as error:
             log.exception("the remote_function of %s failed", self.endpoint)
-            raise HandlerFailed() from None
+            raise HandlerFailed() from error
 
     # --- the benchmark ---
 
@@ -252,7 +252,7 @@ class DeclaredRoute(PassThroughRoute):
             async with await self._model.send("POST", self.endpoint, headers, (payload.body,)) as answer:
                 await answer.read()
         except (ModelUnreachable, ModelFailed, HandlerFailed, JsonDataException) as error:
-            return Probe(0.0, str(error))
+            return Probe(0.0, _reason(error))
         return Probe(workload, "" if 200 <= answer.status < 300 else f"the model server answered {answer.status}")
 
     async def _benchmark_request(self) -> tuple[float, Any]:
@@ -260,9 +260,11 @@ class DeclaredRoute(PassThroughRoute):
         try:
             payload = await self._benchmark_payload()
             fields = payload if isinstance(payload, dict) else payload.generate_payload_json()
-            made = None if isinstance(payload, dict) else payload
-            workload = await self._count(fields, made)
-            return workload, fields if self._keywords else await self._encoded(payload)
+            workload = await self._count(fields, None if isinstance(payload, dict) else payload)
+            if self._keywords is None:
+                return workload, await self._encoded(payload)
+            self._keywords.check(fields)
+            return workload, fields
         except Exception as error:
             log.exception("making a benchmark payload for %s failed", self.endpoint)
             raise BenchmarkFailed(f"the benchmark of {self.endpoint}: {type(error).__name__}: {error}") from None
@@ -276,3 +278,9 @@ class DeclaredRoute(PassThroughRoute):
             raise TypeError(f"{place_of(make)} gave a {type(payload).__name__}; it must give a dict, the payload")
         fields = cast("dict[str, Any]", payload)
         return fields if self._reader is None else cast("ApiPayload", await self._reader.call(fields))
+
+
+def _reason(error: Exception) -> str:
+    """Why a request of the benchmark failed: what the author's code raised, where it was that."""
+    cause = error.__cause__
+    return str(error) if cause is None else f"{type(cause).__name__}: {cause}"
