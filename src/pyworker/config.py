@@ -15,14 +15,11 @@ from aiohttp import ClientResponse, web
 from pyworker import config_rules as rules
 from pyworker.api import ApiPayload, EndpointHandler
 from pyworker.model_address import address_problems
-from pyworker.worker.failed_start import watch_main_program
 
 __all__ = ["DEFAULT_CONCURRENCY", "BenchmarkConfig", "HandlerConfig", "LogActionConfig", "Payload", "WorkerConfig"]
 
 Payload = dict[str, Any]
 DEFAULT_CONCURRENCY = 10
-
-watch_main_program()  # what is described wrongly ends the program before there is a server to tell of it
 
 
 class _Checked:
