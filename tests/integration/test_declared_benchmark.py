@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, web
 
-from pyworker import BenchmarkConfig, EndpointHandler, HandlerConfig, LogActionConfig
+from pyworker import BenchmarkConfig, HandlerConfig, LogActionConfig
 from pyworker.testing import FakeModel
 from pyworker.worker.core.readiness import State
 from tests.support.workers.handlers import Generate, Prompt
@@ -79,27 +77,9 @@ async def test_a_dataset_goes_through_the_payload_class(tmp_path: Path) -> None:
         assert sent(rig)[0] == {"prompt": "p", "max_response_tokens": 10}
 
 
-@dataclasses.dataclass
-class Answer(EndpointHandler[Prompt]):
-    @property
-    def endpoint(self) -> str:
-        return "/generate"
-
-    @classmethod
-    def payload_cls(cls) -> type[Prompt]:
-        return Prompt
-
-    async def generate_client_response(
-        self,
-        client_request: web.Request,  # noqa: ARG002
-        model_response: ClientResponse,
-    ) -> web.Response:
-        return web.Response(status=model_response.status)
-
-
 @pytest.mark.parametrize("benchmark", [BenchmarkConfig(runs=1), BenchmarkConfig(dataset=[{"prompt": "p"}], runs=1)])
 async def test_a_handler_class_is_benchmarked(tmp_path: Path, benchmark: BenchmarkConfig) -> None:
-    config = HandlerConfig(route="/here", handler_class=Answer, benchmark_config=benchmark)
+    config = HandlerConfig(route="/here", handler_class=Generate, benchmark_config=benchmark)
     async with a_declared_worker(tmp_path, config) as rig:
         assert [request.path for request in rig.model.requests] == ["/generate"] * 2
 

@@ -70,29 +70,26 @@ async def test_it_serves_until_it_is_asked_to_end_and_finishes_what_is_in_flight
             assert await process.ended() == 0
 
 
-async def test_cancelling_ends_it_as_well(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("end", "path", "status", "said"),
+    [
+        (CANCELLED, "/stop", 0, "cancelled"),
+        (RUN_ASYNC, "/pyworker/update", 75, "finishing what is in flight"),
+        (RUN, "/pyworker/update", 75, "finishing what is in flight"),
+    ],
+    ids=["cancelled", "update, async", "update"],
+)
+async def test_it_ends_otherwise_too(tmp_path: Path, end: str, path: str, status: int, said: str) -> None:
     async with FakeModel() as model:
         env = {"MODEL_SERVER_URL": model.url, "PYWORKER_STATE_DIR": str(tmp_path)}
         async with (
-            WorkerProcess([write(tmp_path, MADE, CANCELLED)], env=env, cwd=ROOT) as process,
+            WorkerProcess([write(tmp_path, MADE, end)], env=env, cwd=ROOT) as process,
             aiohttp.ClientSession() as http,
         ):
             await process.ready()
-            await http.post(process.url + "/stop")
-            assert await process.ended() == 0
-            assert "cancelled" in process.output
-
-
-async def test_an_update_ends_run_async_with_its_status(tmp_path: Path) -> None:
-    async with FakeModel() as model:
-        env = {"MODEL_SERVER_URL": model.url, "PYWORKER_STATE_DIR": str(tmp_path)}
-        async with (
-            WorkerProcess([write(tmp_path, MADE, RUN_ASYNC)], env=env, cwd=ROOT) as process,
-            aiohttp.ClientSession() as http,
-        ):
-            await process.ready()
-            await http.post(process.url + "/pyworker/update")
-            assert await process.ended() == 75
+            await http.post(process.url + path)
+            assert await process.ended() == status
+            assert any(said in line for line in process.output)
 
 
 MISTAKES = {
