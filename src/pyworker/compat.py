@@ -198,16 +198,16 @@ def _goes_before_ours(name: str, path: Sequence[str] | None) -> bool:
 def _refuse(name: str, top: str) -> None:
     """Raises ImportError that says where it is to be had; of a module of ``lib`` that is nowhere Python tells."""
     parent, _, wanted = name.rpartition(".")
-    offered = NAMES.get(parent)
+    offered = sorted(NAMES.get(parent) or (known for known in NAMES if known.startswith(f"{top}.")))
+    near = nearest(wanted, offered)
+    meant = f"did you mean {near!r}?" if near else f"there is {', '.join(offered)}."
     if top in GUIDES:
-        if offered:
-            near = nearest(wanted, offered)
-            hint = f"did you mean {near!r}?" if near else f"there is {', '.join(sorted(offered))}"
-            raise ImportError(f"pyworker's {parent} has no {wanted!r}: {hint}", name=parent)
+        if NAMES.get(parent):
+            raise ImportError(f"pyworker's {parent} has no {wanted!r}: {meant}", name=parent)
         return
-    ours = sorted(offered) if offered else sorted(known for known in NAMES if known.startswith(f"{top}."))
+    package = _PACKAGES[top]
+    if _find_elsewhere(top, None, None) is not None:
+        raise ImportError(f"neither pyworker nor the package {package} that is installed has {name!r}", name=parent)
     raise ImportError(
-        f"pyworker offers no {name!r}; the package {_PACKAGES[top]} has it: pip install {_PACKAGES[top]}"
-        f" (without it there is {', '.join(ours)})",
-        name=parent,
+        f"pyworker offers no {name!r}: {meant} All else is in the package {package}: pip install {package}", name=parent
     )

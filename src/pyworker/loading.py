@@ -29,7 +29,7 @@ from pyworker.worker.interception import served_by
 
 __all__ = ["ENTRIES", "Loaded", "Target", "execute", "find", "load", "where_it_failed"]
 
-ENTRIES: Final = ("server.py", "worker.py")  # of a folder, the first that there is
+ENTRIES: Final = ("worker.py", "server.py")  # of a folder, the first that there is: as start scripts have it
 _SHOWN: Final = "a folder with server.py or worker.py, a Python file, or a module"
 
 

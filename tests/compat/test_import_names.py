@@ -14,7 +14,7 @@ import pytest
 
 from pyworker import compat
 from tests.support.alone import python_alone
-from tests.support.sdk import SDK_PYTHON, needs_sdk
+from tests.support.sdk import needs_sdk, sdk_site
 from tests.support.source import modules
 
 INSTALL = "from pyworker import compat; compat.install()\n"
@@ -73,13 +73,15 @@ print("good")
     [
         (
             "from vastai import VastAI",
-            "pyworker offers no 'vastai.VastAI'; the package vastai has it: pip install vastai",
+            "pyworker offers no 'vastai.VastAI': there is BenchmarkConfig, HandlerConfig, LogActionConfig, Serverless, "
+            "Worker, WorkerConfig. All else is in the package vastai: pip install vastai",
         ),
-        ("import vastai.serverless.client", "the package vastai has it: pip install vastai"),
+        ("from vastai import Wroker", "'vastai.Wroker': did you mean 'Worker'? All else"),
+        ("import vastai.serverless.client", "All else is in the package vastai: pip install vastai"),
         ("from vastai_sdk import Deployment", "pip install vastai-sdk"),
         ("from vastai.serverless.server.lib.backend import Nothing", "pip install vastai"),
         ("from lib.backend import Backnd", "pyworker's lib.backend has no 'Backnd': did you mean 'Backend'?"),
-        ("from lib.metrics import Q", "pyworker's lib.metrics has no 'Q': there is Metrics, get_url"),
+        ("from lib.metrics import Q", "pyworker's lib.metrics has no 'Q': there is Metrics, get_url."),
         ("import lib.elsewhere", "No module named 'lib.elsewhere'"),
         ("import vastai; vastai.VastAI", "module 'vastai' has no attribute 'VastAI'"),
     ],
@@ -130,9 +132,7 @@ print("good")
 @needs_sdk
 @pytest.mark.limit_s(90)
 def test_the_real_package_has_all_else_when_it_is_installed(tmp_path: Path) -> None:
-    where = "import importlib.util as u; print(u.find_spec('vastai').submodule_search_locations[0])"
-    found = subprocess.run([SDK_PYTHON, "-c", where], capture_output=True, text=True, check=True)  # noqa: S603 - the SDK's
-    site = str(Path(found.stdout.strip()).parent)
+    site = str(sdk_site())
     code = f"""{INSTALL}
 import json, sys
 from vastai.serverless.server.lib.backend import Backend
@@ -157,4 +157,4 @@ print(json.dumps([ours, Backend is pyworker.Backend, VastAI.__module__, Serverle
     *seen, told = json.loads(alone(tmp_path, code.rpartition("from ")[0] + tail, site))
     assert seen[:5] == [True, True, "vastai.sdk", "pyworker.client.serverless", "vastai.serverless.client.client"]
     assert seen[5:] == ["vastai.data.endpoint", True, True]
-    assert "nothing" in told
+    assert told == "neither pyworker nor the package vastai that is installed has 'vastai.nothing'"

@@ -50,6 +50,13 @@ def test_a_folder_is_its_server_with_its_routes_and_its_files() -> None:
         assert not any(file.is_relative_to(ROOT / "src") for file in loaded.files)
 
 
+def test_of_a_folder_that_has_both_files_the_newer_style_is_run(tmp_path: Path) -> None:
+    for name in ("server.py", "worker.py"):
+        write(tmp_path / name, SERVES)
+    with load(str(tmp_path)) as loaded:
+        assert loaded.target.file == tmp_path / "worker.py"
+
+
 def test_a_module_by_its_name_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for name in ("workers.hello_world.server", "workers.hello_world"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ limit_s = pytest.mark.limit_s(90)
 needs_sdk = pytest.mark.skipif(
     not SDK_PYTHON.exists(), reason=f"no SDK at {SDK_PYTHON}: run `make sdk-venv` or set PYWORKER_SDK_PYTHON"
 )
+
+
+def sdk_site() -> Path:
+    """The folder that the SDK is installed in, for another Python's path."""
+    where = "import importlib.util as u; print(u.find_spec('vastai').submodule_search_locations[0])"
+    found = subprocess.run([SDK_PYTHON, "-c", where], capture_output=True, text=True, check=True)  # noqa: S603 - the SDK's
+    return Path(found.stdout.strip()).parent
 
 
 async def sdk_calls(engine_url: str, api_key: str, endpoint: str, *calls: dict[str, Any]) -> list[Any]:
