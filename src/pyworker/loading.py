@@ -199,7 +199,7 @@ def _of_module(name: str) -> Target:
     if spec is not None and spec.submodule_search_locations:
         spec = next(filter(None, (_spec(f"{name}.{part}") for part in ("__main__", "server", "worker"))), None)
     if spec is None or not (spec.origin or "").endswith(".py"):
-        raise ConfigurationError(f"there is no worker {name!r}{_hint(name)}: give {_SHOWN}")
+        raise ConfigurationError(f"there is no worker {name!r}: give {_SHOWN}{_hint(name)}")
     return Target(name, Path(str(spec.origin)).resolve(), (here,), (spec.parent,) if spec.parent else ())
 
 

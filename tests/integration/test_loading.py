@@ -156,7 +156,7 @@ def test_a_target_that_is_not_there_is_told_with_what_was_meant(
     write(tmp_path / "workers" / "hello" / "worker.py", SERVES)
     write(tmp_path / "notes.txt", "")
     for target, told in {
-        "workers/helo": "there is no worker 'workers/helo'; did you mean 'workers/hello'",
+        "workers/helo": "a Python file, or a module; did you mean 'workers/hello'?",
         "workers/hello/worke.py": "did you mean 'workers/hello/worker.py'",
         "workers": "neither server.py nor worker.py; did you mean `pyworker run workers/hello`",
         "notes.txt": "notes.txt is no Python file",

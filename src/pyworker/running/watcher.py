@@ -98,8 +98,7 @@ class Watcher:
 
     def _look(self, watch: Watch) -> None:
         if changed := watch.changed():
-            if self._trial is not None:
-                end_one(self._trial, self._children(), self._wakeup, 0.0)
+            self._end_trial()
             _say(f"{', '.join(Path(path).name for path in changed)} changed; trying it")
             self._trial = self._start_trial()
         elif self._trial is not None and self._trial.status is not None:
@@ -130,14 +129,18 @@ class Watcher:
 
     def _end(self) -> None:
         """The worker first, so that it can finish what is in flight; then the model server; then what they left."""
-        if self._trial is not None:
-            end_one(self._trial, self._children(), self._wakeup, 0.0)
-            self._trial.log.unlink(missing_ok=True)
+        self._end_trial()
         if self._worker is not None:
             self._end_worker(self._worker)
         if self._model is not None:
             end_one(self._model, self._children(), self._wakeup, GRACE_S)
         processes.end_orphans()
+
+    def _end_trial(self) -> None:
+        if self._trial is not None:
+            end_one(self._trial, self._children(), self._wakeup, 0.0)
+            self._trial.log.unlink(missing_ok=True)
+            self._trial = None
 
     def _end_worker(self, worker: Child) -> None:
         end_one(worker, self._children(), self._wakeup, self._plan.drain_s + DRAIN_MARGIN_S)
