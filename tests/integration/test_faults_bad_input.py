@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gzip
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,13 @@ import pytest
 from yarl import URL
 
 from pyworker import PassThroughHandler
-from pyworker.backend import Handler
 from pyworker.testing import answer, by_hand
 from pyworker.wire import dump_auth_header, parse_auth_data
 from pyworker.worker.core.gate import Mode
 from tests.support.raw_client import RawClient, connected
-from tests.support.workers.handlers import Generate, pass_generate, payload
+from tests.support.workers.handlers import Generate, parsed_generate, pass_generate, payload
+from tests.support.workers.kinds import Kind, every_kind
 from tests.support.workers.rig import Rig, a_worker, until
-
-both_kinds = pytest.mark.parametrize("kind", [pass_generate, Generate], ids=["passed_through", "authored"])
-Kind = Callable[..., Handler]
 
 GIB = 1024**3
 
@@ -69,7 +65,7 @@ NOT_JSON = {
 NOT_AN_OBJECT = {"array": b"[]", "text": b'"x"', "number": b"5", "null": b"null", "bool": b"true"}
 
 
-@both_kinds
+@every_kind
 @pytest.mark.parametrize("body", [*NOT_JSON.values(), *NOT_AN_OBJECT.values()], ids=[*NOT_JSON, *NOT_AN_OBJECT])
 async def test_what_is_no_json_object_is_a_422(tmp_path: Path, kind: Kind, body: bytes) -> None:
     async with a_worker(tmp_path, kind()) as rig:
@@ -81,7 +77,7 @@ async def test_what_is_no_json_object_is_a_422(tmp_path: Path, kind: Kind, body:
         assert (await rig.post("/generate", payload())).status == 200
 
 
-@both_kinds
+@every_kind
 async def test_nesting_inside_the_payload_does_no_harm(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind()) as rig:
         head = json.dumps(rig.auth()).encode()
@@ -107,7 +103,7 @@ async def test_every_field_that_is_missing_is_named(tmp_path: Path) -> None:
         }
 
 
-@both_kinds
+@every_kind
 async def test_parts_of_the_envelope_that_are_missing_are_named(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind()) as rig:
         missing = {"auth_data": "missing parameter", "payload": "missing parameter"}
@@ -117,7 +113,7 @@ async def test_parts_of_the_envelope_that_are_missing_are_named(tmp_path: Path, 
         assert await send_body(rig, no_payload) == (422, {"payload": "missing parameter"})
 
 
-@both_kinds
+@every_kind
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -143,7 +139,7 @@ async def test_a_claim_of_the_wrong_type_is_named(tmp_path: Path, kind: Kind, fi
         assert not rig.model.requests
 
 
-@both_kinds
+@every_kind
 async def test_integers_beyond_64_bits_are_a_422_or_go_through(tmp_path: Path, kind: Kind) -> None:
     for mode in (Mode.OFF, Mode.TICKET, Mode.SIGNATURE):
         async with a_worker(tmp_path, kind(), mode=mode) as rig:
@@ -173,17 +169,17 @@ async def test_a_payload_field_of_the_wrong_type_is_named(tmp_path: Path, given:
         assert set(answered.json()["payload"]) == set(problems or given)
 
 
-@both_kinds
+@every_kind
 @pytest.mark.parametrize("wrong", [[], "text", 5, True])
 async def test_a_payload_that_is_no_object_is_refused_where_it_has_to_be_one(
     tmp_path: Path, kind: Kind, wrong: Any
 ) -> None:
     async with a_worker(tmp_path, kind()) as rig:
-        assert (await rig.post("/generate", wrong)).status == (422 if kind is Generate else 200)
+        assert (await rig.post("/generate", wrong)).status == (422 if kind in {Generate, parsed_generate} else 200)
         assert len(rig.model.requests) == (0 if kind is Generate else 1)
 
 
-@both_kinds
+@every_kind
 async def test_unknown_fields_are_ignored(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind()) as rig:
         envelope: dict[str, Any] = rig.envelope({**payload(), "novel": 1}, auth={**rig.auth(), "novel": {}})
@@ -191,7 +187,7 @@ async def test_unknown_fields_are_ignored(tmp_path: Path, kind: Kind) -> None:
         assert (await send_body(rig, json.dumps(envelope).encode()))[0] == 200
 
 
-@both_kinds
+@every_kind
 async def test_a_session_id_of_the_wrong_type_is_named(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind()) as rig:
         body = json.dumps({**rig.envelope(payload()), "session_id": 5}).encode()
@@ -201,7 +197,7 @@ async def test_a_session_id_of_the_wrong_type_is_named(tmp_path: Path, kind: Kin
 # --- sizes ----------------------------------------------------------------------------------------
 
 
-@both_kinds
+@every_kind
 async def test_a_content_length_of_two_gigabytes_is_refused_before_a_byte_is_read(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind()) as rig, connected(rig.worker.port) as client:
         await client.send(head(**{"Content-Length": str(2 * GIB)}))
@@ -211,14 +207,14 @@ async def test_a_content_length_of_two_gigabytes_is_refused_before_a_byte_is_rea
         assert await client.closed() == b""
 
 
-@both_kinds
+@every_kind
 async def test_a_client_that_goes_on_sending_still_gets_its_413(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind()) as rig, connected(rig.worker.port) as client:
         await client.send(head(**{"Content-Length": str(2 * GIB)}) + b"x" * 3_000_000)
         assert (await json_answer(client))[0] == 413
 
 
-@both_kinds
+@every_kind
 async def test_a_body_without_a_length_is_refused_when_it_is_too_large(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind(), settings={"max_body_bytes": 10_000}) as rig:
         async with connected(rig.worker.port) as client:
@@ -243,7 +239,7 @@ async def test_only_behind_a_checked_proof_a_body_has_no_limit(tmp_path: Path) -
         assert [len(request.body) for request in rig.model.requests] == [len(body)]
 
 
-@both_kinds
+@every_kind
 async def test_a_small_body_that_unpacks_to_a_large_one_is_refused(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind(), settings={"max_body_bytes": 100_000}) as rig:
         bomb = gzip.compress(b" " * 10_000_000)
@@ -253,7 +249,7 @@ async def test_a_small_body_that_unpacks_to_a_large_one_is_refused(tmp_path: Pat
         assert (await send_body(rig, b"{}", **{"Content-Encoding": "br"}))[0] == 415
 
 
-@both_kinds
+@every_kind
 async def test_what_is_held_for_all_requests_not_yet_authenticated_is_bounded(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind(), settings={"max_unauthenticated_bytes": 100_000}) as rig:
         held = rig.runtime.entrance.intake
@@ -277,7 +273,7 @@ def head(path: str = "/generate", method: str = "POST", **headers: str) -> bytes
 # --- slowness -------------------------------------------------------------------------------------
 
 
-@both_kinds
+@every_kind
 async def test_a_body_that_comes_too_slowly_is_a_408(
     tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,7 +285,7 @@ async def test_a_body_that_comes_too_slowly_is_a_408(
         await rig.settled()
 
 
-@both_kinds
+@every_kind
 async def test_a_client_that_leaves_in_the_middle_of_its_envelope_is_in_no_book(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind()) as rig:
         async with connected(rig.worker.port) as client:
@@ -409,7 +405,7 @@ async def test_a_body_that_an_author_does_not_take_is_a_415(tmp_path: Path) -> N
         assert (answered.status, bool(answered.json()["error"])) == (415, True)
 
 
-@both_kinds
+@every_kind
 async def test_two_requests_in_one_piece_are_both_answered_or_the_second_is_not_begun(
     tmp_path: Path, kind: Kind
 ) -> None:
@@ -424,7 +420,7 @@ async def test_two_requests_in_one_piece_are_both_answered_or_the_second_is_not_
         assert [request.json()["prompt"] for request in rig.model.requests] == ["first", "second"][: 1 + answered]
 
 
-@both_kinds
+@every_kind
 async def test_a_client_that_expects_to_be_told_to_go_on_is_told_so(tmp_path: Path, kind: Kind) -> None:
     async with a_worker(tmp_path, kind()) as rig, connected(rig.worker.port) as client:
         body = json.dumps(rig.envelope(payload())).encode()
@@ -438,7 +434,7 @@ async def test_a_client_that_expects_to_be_told_to_go_on_is_told_so(tmp_path: Pa
 # --- too many -------------------------------------------------------------------------------------
 
 
-@both_kinds
+@every_kind
 async def test_a_429_says_when_to_come_back(tmp_path: Path, kind: Kind) -> None:
     """From the work ahead and the measured capacity: 100 tokens at 10 a second are 10 s, of which 4 may be waited."""
     async with a_worker(tmp_path, kind(max_queue_time=4.0), fixed_throughput=10.0) as rig:
@@ -455,7 +451,7 @@ async def test_a_429_says_when_to_come_back(tmp_path: Path, kind: Kind) -> None:
         assert report.rej_load == 10.0
 
 
-@both_kinds
+@every_kind
 async def test_a_request_that_waits_longer_than_its_limit_gets_its_429_then(tmp_path: Path, kind: Kind) -> None:
     """Not when its turn would have come: the model is still at work on the one before."""
     async with a_worker(tmp_path, kind(max_queue_time=0.05), allow_parallel_requests=False) as rig:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from pyworker.backend import Handler
 from pyworker.testing import FakeModel, FakeRequest, answer, by_hand
 from pyworker.wire import FinishedRequest, dump_auth_header, parse_auth_data
 from pyworker.worker.core.ledger import Outcome
-from tests.support.workers.handlers import Generate, GenerateStream, pass_generate, pass_stream, payload
+from tests.support.workers.handlers import GenerateStream, pass_generate, pass_stream, payload
+from tests.support.workers.kinds import Kind, every_kind, every_stream
 from tests.support.workers.rig import Rig, a_worker, until
-
-both_kinds = pytest.mark.parametrize("kind", [pass_generate, Generate], ids=["passed_through", "authored"])
-both_streams = pytest.mark.parametrize("kind", [pass_stream, GenerateStream], ids=["passed_through", "authored"])
-Kind = Callable[..., Handler]
 
 
 async def told(rig: Rig, request_idx: int) -> FinishedRequest:
@@ -31,7 +27,7 @@ async def working(rig: Rig, requests: int) -> None:
     await until(lambda: rig.runtime.books.ledger.in_flight_count == requests)
 
 
-@both_kinds
+@every_kind
 async def test_a_client_that_leaves_while_queued_gives_its_place_up(tmp_path: Path, kind: Kind) -> None:
     """Fault 23: the model never hears of it."""
     async with a_worker(tmp_path, kind(), allow_parallel_requests=False) as rig:
@@ -52,7 +48,7 @@ async def test_a_client_that_leaves_while_queued_gives_its_place_up(tmp_path: Pa
         assert (finished.status, finished.success, finished.work_started_at) == ("Cancelled", True, None)
 
 
-@both_kinds
+@every_kind
 async def test_a_client_that_leaves_before_the_first_byte_stops_the_models_work(tmp_path: Path, kind: Kind) -> None:
     """Fault 23: and the slot is free for the next."""
     async with a_worker(tmp_path, kind(), allow_parallel_requests=False) as rig:
@@ -66,7 +62,7 @@ async def test_a_client_that_leaves_before_the_first_byte_stops_the_models_work(
         assert (await told(rig, 78)).status == "Cancelled"
 
 
-@both_streams
+@every_stream
 async def test_a_client_that_leaves_in_mid_stream_stops_the_models_work(tmp_path: Path, kind: Kind) -> None:
     """Fault 23."""
     async with a_worker(tmp_path, kind(), allow_parallel_requests=False) as rig:
@@ -123,7 +119,7 @@ async def test_a_model_is_not_read_faster_than_its_client_reads(tmp_path: Path) 
         await rig.settled(served=2)
 
 
-@both_kinds
+@every_kind
 @pytest.mark.parametrize("leaves_first", [True, False])
 async def test_a_client_that_leaves_in_the_moment_its_turn_comes_loses_no_slot(
     tmp_path: Path, kind: Kind, leaves_first: bool
@@ -159,7 +155,7 @@ async def turns(spins: int) -> None:
         await asyncio.sleep(0)
 
 
-@both_kinds
+@every_kind
 async def test_a_worker_that_is_stopped_settles_what_waits_and_what_works(tmp_path: Path, kind: Kind) -> None:
     """Fault 24: the engine hears of all of them."""
     async with a_worker(tmp_path, kind(), allow_parallel_requests=False, settings={"drain_s": 0.05}) as rig:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from pyworker.backend import Handler
 from pyworker.testing import FakeModel, answer, by_hand, drop, drop_if_reused
 from pyworker.wire import dump_auth_header, parse_auth_data
-from tests.support.workers.handlers import Generate, GenerateStream, pass_generate, pass_stream, payload
+from tests.support.workers.handlers import pass_generate, payload
+from tests.support.workers.kinds import Kind, every_kind, every_stream
 from tests.support.workers.rig import Rig, a_worker
 
-both_kinds = pytest.mark.parametrize("kind", [pass_generate, Generate], ids=["passed_through", "authored"])
-both_streams = pytest.mark.parametrize("kind", [pass_stream, GenerateStream], ids=["passed_through", "authored"])
-Kind = Callable[..., Handler]
 
-
-@both_kinds
+@every_kind
 async def test_150_requests_are_at_the_model_at_once(
     tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -39,7 +35,7 @@ async def test_150_requests_are_at_the_model_at_once(
         await rig.settled(served=150)
 
 
-@both_streams
+@every_stream
 async def test_150_streams_run_beside_each_other(tmp_path: Path, kind: Kind) -> None:
     """Fault 39: each gets its own pieces, in order."""
     async with a_worker(tmp_path, kind()) as rig:
@@ -56,7 +52,7 @@ async def test_150_streams_run_beside_each_other(tmp_path: Path, kind: Kind) -> 
         await rig.settled(served=150)
 
 
-@both_kinds
+@every_kind
 async def test_connections_to_the_model_are_used_again(tmp_path: Path, kind: Kind) -> None:
     """Fault 39's other side: not a new one for each request."""
     async with a_worker(tmp_path, kind()) as rig:
@@ -65,7 +61,7 @@ async def test_connections_to_the_model_are_used_again(tmp_path: Path, kind: Kin
         assert len({request.connection for request in rig.model.requests}) == 1
 
 
-@both_kinds
+@every_kind
 async def test_a_connection_that_the_model_closes_as_it_is_used_again_costs_nobody_an_answer(
     tmp_path: Path, kind: Kind
 ) -> None:
@@ -77,7 +73,7 @@ async def test_a_connection_that_the_model_closes_as_it_is_used_again_costs_nobo
         await rig.settled(served=5)
 
 
-@both_kinds
+@every_kind
 async def test_connections_that_the_model_closed_while_idle_are_not_used(tmp_path: Path, kind: Kind) -> None:
     """Fault 40."""
     async with a_worker(tmp_path, kind()) as rig:
@@ -88,7 +84,7 @@ async def test_connections_that_the_model_closed_while_idle_are_not_used(tmp_pat
         await rig.settled(served=3)
 
 
-@both_kinds
+@every_kind
 async def test_a_connection_is_let_go_before_the_model_closes_it(tmp_path: Path, kind: Kind) -> None:
     """Fault 40: a second before the ``Keep-Alive: timeout`` that it names is over, so here at once."""
     async with a_worker(tmp_path, kind()) as rig:
@@ -98,7 +94,7 @@ async def test_a_connection_is_let_go_before_the_model_closes_it(tmp_path: Path,
         assert len({request.connection for request in rig.model.requests}) == 3
 
 
-@both_kinds
+@every_kind
 async def test_a_request_is_sent_once_more_and_not_for_ever(tmp_path: Path, kind: Kind) -> None:
     """Fault 40: and never when the connection was new."""
     async with a_worker(tmp_path, kind()) as rig:

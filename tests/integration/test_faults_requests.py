@@ -25,18 +25,14 @@ from pyworker.testing import FakeRequest, answer, by_hand, drop, echo, stream
 from pyworker.wire import dump_auth_header, parse_auth_data
 from pyworker.worker.core.gate import Mode
 from tests.support.workers.handlers import Generate, GenerateStream, Prompt, pass_generate, pass_stream, payload
+from tests.support.workers.kinds import Kind, every_kind, every_stream
 from tests.support.workers.rig import Rig, a_worker, until
 from tests.support.workers.sockets import keep_alive_timers
-
-both_kinds = pytest.mark.parametrize("kind", [pass_generate, Generate], ids=["passed_through", "authored"])
-both_streams = pytest.mark.parametrize("kind", [pass_stream, GenerateStream], ids=["passed_through", "authored"])
-Kind = Callable[..., Handler]
-
 
 # --- 14: the model's errors -----------------------------------------------------------------------
 
 
-@both_kinds
+@every_kind
 @pytest.mark.parametrize("status", [400, 422, 429, 500, 503])
 async def test_the_models_error_passes_through_and_is_no_success(tmp_path: Path, kind: Kind, status: int) -> None:
     """Fault 14."""
@@ -49,7 +45,7 @@ async def test_the_models_error_passes_through_and_is_no_success(tmp_path: Path,
         assert (told.status, told.success) == ("Error", False)
 
 
-@both_kinds
+@every_kind
 async def test_a_model_that_is_not_there_is_a_502(tmp_path: Path, kind: Kind) -> None:
     """Fault 14."""
     async with a_worker(tmp_path, kind()) as rig:
@@ -60,7 +56,7 @@ async def test_a_model_that_is_not_there_is_a_502(tmp_path: Path, kind: Kind) ->
         await rig.settled(errored=1)
 
 
-@both_kinds
+@every_kind
 async def test_a_model_that_closes_without_an_answer_is_a_502(tmp_path: Path, kind: Kind) -> None:
     """Fault 14."""
     async with a_worker(tmp_path, kind()) as rig:
@@ -104,7 +100,7 @@ async def test_a_compressed_stream_reaches_its_author_in_clear(tmp_path: Path) -
         assert "Content-Encoding" not in answered.headers
 
 
-@both_kinds
+@every_kind
 async def test_a_compressed_envelope_is_understood(tmp_path: Path, kind: Kind) -> None:
     """Fault 15: what the model gets is not compressed and does not say so."""
     async with a_worker(tmp_path, kind()) as rig:
@@ -124,7 +120,7 @@ HOP_BY_HOP = {"TE": "trailers", "Keep-Alive": "timeout=5", "Connection": "keep-a
 HARMLESS = {"Accept-Language": "de", "X-Request-Id": "abc", "User-Agent": "somebody/1.0", "Accept": "text/plain"}
 
 
-@both_kinds
+@every_kind
 async def test_the_model_gets_the_clients_harmless_headers_and_no_other(tmp_path: Path, kind: Kind) -> None:
     """Fault 16."""
     async with a_worker(tmp_path, kind()) as rig:
@@ -161,7 +157,7 @@ async def test_the_api_key_in_the_query_does_not_reach_the_model(tmp_path: Path,
         assert [str(request.url) for request in rig.model.requests] == ["/generate?seed=1&tag=a%2Fb"] * 2
 
 
-@both_kinds
+@every_kind
 async def test_neither_kind_sends_the_query_key_on(tmp_path: Path, kind: Kind) -> None:
     """Fault 16."""
     async with a_worker(tmp_path, kind()) as rig:
@@ -216,7 +212,7 @@ async def breaks_off_by_a_reset(request: FakeRequest) -> None:
     request.drop(reset=True)
 
 
-@both_streams
+@every_stream
 @pytest.mark.parametrize("dies", [breaks_off_chunked, breaks_off_with_a_length, breaks_off_by_a_reset])
 async def test_a_model_that_dies_in_mid_stream_is_no_clean_end(tmp_path: Path, kind: Kind, dies: Any) -> None:
     """Fault 17."""
@@ -227,7 +223,7 @@ async def test_a_model_that_dies_in_mid_stream_is_no_clean_end(tmp_path: Path, k
         await rig.settled(errored=1)
 
 
-@both_streams
+@every_stream
 async def test_a_client_of_http_1_0_notices_the_broken_stream_too(tmp_path: Path, kind: Kind) -> None:
     """Fault 17: there the end of the connection is the end of the answer, so it has to be a reset."""
     async with a_worker(tmp_path, kind()) as rig:
@@ -382,7 +378,7 @@ def proof(rig: Rig, **claims: Any) -> str:
     return dump_auth_header(parse_auth_data(rig.auth(**claims)))
 
 
-@both_kinds
+@every_kind
 async def test_five_megabytes_go_through_in_an_envelope(tmp_path: Path, kind: Kind) -> None:
     """Fault 20."""
     async with a_worker(tmp_path, kind()) as rig:
@@ -390,7 +386,7 @@ async def test_five_megabytes_go_through_in_an_envelope(tmp_path: Path, kind: Ki
         assert rig.model.requests[0].json()["prompt"] == LARGE
 
 
-@both_kinds
+@every_kind
 async def test_five_megabytes_come_back(tmp_path: Path, kind: Kind) -> None:
     """Fault 20."""
     async with a_worker(tmp_path, kind()) as rig:
@@ -460,7 +456,7 @@ async def test_a_get_route_of_an_author_takes_its_payload_from_the_query(tmp_pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel shows its timers only on Linux")
-@both_kinds
+@every_kind
 async def test_idle_connections_are_kept_alive_on_both_sides(tmp_path: Path, kind: Kind) -> None:
     """Fault 21: the kernel runs a keep-alive timer on the client's and on the model's connection, due in a minute."""
     async with a_worker(tmp_path, kind()) as rig:

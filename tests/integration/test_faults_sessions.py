@@ -14,11 +14,9 @@ import pytest
 from pyworker.testing import FakeModel, answer, by_hand, free_port
 from pyworker.worker.core.gate import Mode
 from pyworker.worker.core.ledger import Outcome
-from tests.support.workers.handlers import Generate, GenerateStream, pass_generate, pass_stream, payload
+from tests.support.workers.handlers import Generate, pass_generate, payload
+from tests.support.workers.kinds import every_kind, every_stream
 from tests.support.workers.rig import Answered, Rig, a_worker, until
-
-both_kinds = pytest.mark.parametrize("kind", [pass_generate, Generate], ids=["passed_through", "authored"])
-both_streams = pytest.mark.parametrize("kind", [pass_stream, GenerateStream], ids=["passed_through", "authored"])
 
 
 class Session:
@@ -201,7 +199,7 @@ async def test_ids_of_sessions_cannot_be_guessed(tmp_path: Path) -> None:
         assert all(len({bits[place] for bits in raw}) > 3 for place in range(16))
 
 
-@both_kinds
+@every_kind
 async def test_requests_in_a_session_need_no_new_ticket(tmp_path: Path, kind: Any) -> None:
     """Fault 28's other side."""
     async with a_worker(tmp_path, kind(), mode=Mode.TICKET) as rig:
@@ -224,7 +222,7 @@ async def test_a_badly_signed_request_neither_enters_nor_prolongs_a_session(tmp_
         assert await session.expiration() > until_s
 
 
-@both_kinds
+@every_kind
 async def test_a_request_in_a_session_that_is_not_open_is_a_410(tmp_path: Path, kind: Any) -> None:
     """Fault 28."""
     async with a_worker(tmp_path, kind(), mode=Mode.TICKET) as rig:
@@ -279,7 +277,7 @@ async def test_an_open_session_makes_nobody_wait(tmp_path: Path) -> None:
 # --- how a session ends ---------------------------------------------------------------------------
 
 
-@both_kinds
+@every_kind
 @pytest.mark.usefixtures("short_lives")
 async def test_a_session_that_expires_cuts_its_requests_off(tmp_path: Path, kind: Any) -> None:
     """The one that waits for the model's first byte, and the one in the queue: 410."""
@@ -296,7 +294,7 @@ async def test_a_session_that_expires_cuts_its_requests_off(tmp_path: Path, kind
         assert (await rig.post("/generate", payload())).status == 200
 
 
-@both_streams
+@every_stream
 async def test_a_session_that_is_ended_cuts_its_streams_off(tmp_path: Path, kind: Any) -> None:
     """In mid-stream the client sees an error, not an end."""
     async with a_worker(tmp_path, kind(), mode=Mode.TICKET) as rig:
@@ -442,7 +440,7 @@ async def test_ending_a_session_twice_at_once_closes_it_once(tmp_path: Path) -> 
         assert rig.runtime.books.ledger.settled[Outcome.SERVED].requests == 0
 
 
-@both_kinds
+@every_kind
 async def test_an_open_session_goes_on_while_its_worker_drains_and_nothing_else_does(tmp_path: Path, kind: Any) -> None:
     async with a_worker(tmp_path, kind(), mode=Mode.TICKET, settings={"drain_s": 3600.0}) as rig:
         session = await open_session(rig)

@@ -9,8 +9,20 @@ from typing import Any, Self
 from aiohttp import ClientResponse, web
 
 from pyworker import ApiPayload, EndpointHandler, PassThroughHandler
+from pyworker.handlers import DeclaredHandler
 
-__all__ = ["Generate", "GenerateStream", "Prompt", "pass_generate", "pass_stream", "payload", "requested_tokens"]
+__all__ = [
+    "Generate",
+    "GenerateStream",
+    "Prompt",
+    "answered_generate",
+    "answered_stream",
+    "parsed_generate",
+    "pass_generate",
+    "pass_stream",
+    "payload",
+    "requested_tokens",
+]
 
 _numbers = itertools.count(1)
 
@@ -95,3 +107,28 @@ class GenerateStream(Generate):
             await response.write(piece)
         await response.write_eof()
         return response
+
+
+def parsed_generate(**given: Any) -> DeclaredHandler:
+    """``/generate`` by declaration, with a parser: decoded and encoded again, and on the fast lane."""
+    return DeclaredHandler("/generate", request_parser=dict, workload_calculator=requested_tokens, **given)
+
+
+def answered_generate(**given: Any) -> DeclaredHandler:
+    """``/generate`` by declaration, with a generator that makes the answer."""
+    return DeclaredHandler("/generate", workload_calculator=requested_tokens, response_generator=_answer, **given)
+
+
+def answered_stream(**given: Any) -> DeclaredHandler:
+    """``/generate_stream`` by declaration, with a generator that passes each piece on."""
+    return DeclaredHandler(
+        "/generate_stream", workload_calculator=requested_tokens, response_generator=_stream, **given
+    )
+
+
+async def _answer(request: web.Request, response: ClientResponse) -> web.Response | web.StreamResponse:
+    return await Generate().generate_client_response(request, response)
+
+
+async def _stream(request: web.Request, response: ClientResponse) -> web.Response | web.StreamResponse:
+    return await GenerateStream().generate_client_response(request, response)
