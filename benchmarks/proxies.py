@@ -9,7 +9,7 @@ import string
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,18 +119,29 @@ def _start_pass_through(site: Site, name: str) -> Target:
     return _start_worker(site, name, [sys.executable, "-m", "benchmarks.workers.pass_through.server"])
 
 
+def _start_declared(site: Site, name: str) -> Target:
+    return _start_worker(site, name, [sys.executable, "-m", "benchmarks.workers.declared.worker"])
+
+
+def _start_generator(site: Site, name: str) -> Target:
+    command = [sys.executable, "-m", "benchmarks.workers.declared.worker"]
+    return _start_worker(site, name, command, env={"DECLARED": "generator"})
+
+
 def _start_tickets(site: Site, name: str) -> Target:
     command = [sys.executable, "-m", "benchmarks.workers.pass_through.server"]
     return _start_worker(site, name, command, ticket_key=secrets.token_bytes(32))
 
 
-def _start_worker(site: Site, name: str, command: Sequence[str], *, ticket_key: bytes = b"") -> Target:
+def _start_worker(
+    site: Site, name: str, command: Sequence[str], *, ticket_key: bytes = b"", env: Mapping[str, str] | None = None
+) -> Target:
     """Start a worker, tell it through its model's log that the model is loaded, wait until it serves."""
     port, work = free_port(), site.work / name
     work.mkdir()
     url, model_log = f"http://127.0.0.1:{port}", work / "model.log"
     model_log.touch()
-    env = _worker_env(site, port, work) | {"MODEL_LOG": str(model_log)}
+    env = {**_worker_env(site, port, work), "MODEL_LOG": str(model_log), **(env or {})}
     auth = Auth(url, signature=site.engine.sign(url))
     if ticket_key:
         env |= {"PYWORKER_TICKET_KEY": urlsafe_b64encode(ticket_key).decode(), "PYWORKER_TICKET_KEY_ID": _TICKET_KEY_ID}
@@ -166,5 +177,7 @@ PROXIES = (
     Proxy("nginx", "nginx, no checks", _start_nginx),
     Proxy("guide", "guide's handlers", _start_guide),
     Proxy("pass", "pass-through", _start_pass_through),
+    Proxy("declared", "declared handlers", _start_declared),
+    Proxy("generator", "declared, response_generator", _start_generator),
     Proxy("ticket", "with tickets", _start_tickets),
 )

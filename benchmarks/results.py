@@ -102,6 +102,8 @@ def verdicts(rows: Mapping[str, Row], memory: Memory | None) -> list[Verdict]:
     return [
         _at_least("pass-through, req/CPU-s to SDK", ratio(rows, "pass", "sdk", speed), 12, "x"),
         _at_least("guide's handlers, req/CPU-s to SDK", ratio(rows, "guide", "sdk", speed), 5, "x"),
+        _at_least("declared handlers, req/CPU-s to guide's", ratio(rows, "declared", "guide", speed), 1, "x"),
+        _at_least("with response_generator, req/CPU-s to guide's", ratio(rows, "generator", "guide", speed), 0.95, "x"),
         _at_most("pass-through, added p50 to SDK", ratio(rows, "pass", "sdk", "added"), 1 / 3, "x"),
         _at_most("pass-through, CPU a chunk to SDK", ratio(rows, "pass", "sdk", chunk), 0.7, "x"),
         _at_most("pass-through, first chunk at p50", _figure(rows, "pass", "first_chunk_p50_ms"), 5, "ms"),
