@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -26,7 +27,7 @@ backend = Backend(log_actions=[], fixed_throughput=1.0)
 async def word(_):
     return web.Response(text=WORD)
 
-routes = backend.routes(PassThroughHandler("/generate"), PassThroughHandler("/die"))
+routes = backend.routes(*map(PassThroughHandler, ("/generate", "/die", "/slow")))
 start_server(backend, [*routes, web.get("/word", word)])
 """
 RUN = ["-m", "pyworker.cli", "run"]
@@ -108,6 +109,39 @@ async def test_the_model_server_is_started_logged_to_a_file_and_ended_after_the_
         process.terminate()
         assert await process.ended() == 0
         assert not any(runs(pid) for pid in pids)
+
+
+async def test_what_is_in_flight_is_finished_before_the_model_server_ends(worker: Path, tmp_path: Path) -> None:
+    began, go_on = tmp_path / "began", tmp_path / "go on"
+    command = [*RUN, str(worker), "--model-command", MODEL]
+    env = {"PYWORKER_STATE_DIR": str(tmp_path / "state")}
+    async with FakeEngine() as engine, WorkerProcess(command, engine=engine, env=env, cwd=tmp_path) as process:
+        await process.ready()
+        async with aiohttp.ClientSession(process.url) as http:
+            envelope = engine.envelope(engine.sign(process.url), {"began": str(began), "go_on": str(go_on)})
+            asked = asyncio.create_task(answer_of(http, "/slow", envelope))
+            while not began.exists():  # noqa: ASYNC110 - another process makes it
+                await asyncio.sleep(0.02)
+            process.terminate()
+            await engine.reports.where(lambda report: report.state == "draining")
+            go_on.touch()
+            assert await asked == (200, {"text": "hello"})
+        assert await process.ended() == 0
+
+
+async def answer_of(http: aiohttp.ClientSession, path: str, envelope: object) -> tuple[int, object]:
+    async with http.post(path, json=envelope) as answered:
+        return answered.status, await answered.json()
+
+
+@pytest.mark.skipif(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="we were started to outlive a terminal")
+async def test_a_terminal_that_is_closed_ends_it(worker: Path, tmp_path: Path) -> None:
+    async with FakeModel() as model:
+        command = [*RUN, str(worker), "--reload"]
+        async with WorkerProcess(command, env={"MODEL_SERVER_URL": model.url}, cwd=tmp_path) as process:
+            await process.ready()
+            os.kill(process.pid, signal.SIGHUP)
+            assert await process.ended() == 0
 
 
 async def test_a_model_server_that_ends_ends_the_worker_and_the_engine_hears_why(worker: Path, tmp_path: Path) -> None:

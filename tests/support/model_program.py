@@ -1,16 +1,23 @@
 """A model server as a program: ``model_program.py PORT [--helper FILE]``; its helper outlives it if it may."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 
 class _Answers(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        """``/die`` ends the program with status 3, in the middle of everything."""
-        self.rfile.read(int(self.headers["Content-Length"]))
+        """``/die`` ends the program with status 3, in the middle of everything. ``/slow`` waits for a file."""
+        asked = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/slow":
+            files = json.loads(asked)
+            Path(files["began"]).touch()
+            while not Path(files["go_on"]).exists():
+                time.sleep(0.01)
         if self.path == "/die":
             sys.stdout.write("out of memory, says the model\n")
             sys.stdout.flush()
