@@ -63,7 +63,7 @@ async def test_the_load_test_sends_what_the_guide_says_and_sums_up() -> None:
         worker.on("/generate", worker.checked(answer({"response": "Hi"})))
         ended = await run(*LOAD, "-n", "5", "-rps", "50", "-k", API_KEY, "-e", "default", "--engine", engine.url)
         assert (ended.status, ended.err) == (0, "")
-        assert re.search(r"^sent +5 in .*\nok +5\nerrors +0\nlatency +p50", ended.out)
+        assert re.search(r"^sent +5 in .*\nok +5\nerrors +0\n\n +p50 .*\nlatency +\d", ended.out)
         prompts = {request.json()["payload"]["prompt"] for request in _asked(worker)}
         assert len(prompts) == 5
 

@@ -6,6 +6,7 @@
 - ``worker PATH``: a worker, written and run there before a model, and asked a question;
 - ``demo``: what `make demo` prints (tests/acceptance/test_demo.py runs it);
 - ``by-hand``, ``by-hand up``: commands for terminals side by side (tests/acceptance/test_by_hand.py runs them);
+- ``load``: load tests; each command line is one that there is;
 - ``gateway``: calls of an engine that serves hello_world (tests/acceptance/test_gateway_page.py makes them).
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +27,7 @@ from tests.docs.pages import ROOT, Block, blocks, pages
 
 OWN_PAGES = [page for page in pages() if not page.is_relative_to(ROOT / "workers")]  # those have tests of their own
 ALL = [block for page in OWN_PAGES for block in blocks(page)]
-CHECKS = {"make", "file", "pytest", "worker", "demo", "by-hand", "gateway"}
+CHECKS = {"make", "file", "pytest", "worker", "demo", "by-hand", "gateway", "load"}
 
 
 def _marked(check: str) -> list[Block]:
@@ -65,6 +67,28 @@ def test_the_modules_of_a_page_can_be_imported_together(page: Path, tmp_path: Pa
     names = [".".join(path.with_suffix("").parts) for path in written]
     done = _python(tmp_path, "-W", "error", "-c", "\n".join(f"import {name}" for name in names))
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", [line for block in _marked("load") for line in block.text.splitlines()])
+def test_every_load_test_that_a_page_shows_is_understood(line: str) -> None:
+    """It gets as far as the engine, which is not there; the URL's server is not, either."""
+    place = {"API_KEY": "k", "ENDPOINT_NAME": "hello", "PYWORKER_API_KEY": "k"}
+    gone = "http://127.0.0.1:9"
+    words = [os.path.expandvars(word) for word in shlex.split(line.replace("http://127.0.0.1:8000", gone))]
+    words = [place.get(word.removeprefix("$"), word) for word in words]
+    command = ["-m", "pyworker.cli", *words[1:]] if words[0] == "pyworker" else words[1:]
+    engine = [] if "http://" in line else ["--engine", gone]
+    done = subprocess.run(  # noqa: S603 - our own pages
+        [sys.executable, *command, *engine],
+        cwd=ROOT,
+        env={**os.environ, **place},
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert re.search(r"no engine answers|nothing answers", done.stderr)
 
 
 @pytest.mark.parametrize("block", _marked("pytest"), ids=str)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
 
 from pyworker.errors import WorkerUnreachable
-from pyworker.wire import RouteAnswer
 
 __all__ = ["Answer"]
 
@@ -17,11 +16,11 @@ __all__ = ["Answer"]
 class Answer:
     """Status and headers; the body may still be on its way and is read once, whole or as it comes."""
 
-    def __init__(self, response: aiohttp.ClientResponse, routed: RouteAnswer) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, worker_url: str, request_idx: int = 0) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
-        self.worker_url = routed.url
-        self.request_idx = routed.request_idx
+        self.worker_url = worker_url
+        self.request_idx = request_idx
         self._response = response
 
     @property
@@ -29,7 +28,7 @@ class Answer:
         """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         """The body as it comes. Raises WorkerUnreachable when it breaks off."""
         try:
             async for chunk in self._response.content.iter_any():

@@ -81,7 +81,7 @@ class Client:
         except TimeoutError:
             raise pursuit.overdue() from None
         try:
-            yield Answer(answered.response, answered.routed)
+            yield Answer(answered.response, answered.routed.url, answered.routed.request_idx)
         finally:
             answered.response.close()
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import dataclasses
+import itertools
+import random
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from pyworker.api import ApiPayload
 from pyworker.client import Client
 from pyworker.client.instances import INSTANCES, Instance, instance_of
 from pyworker.client.management import list_endpoints
-from pyworker.errors import BadRequest, PyWorkerError
-from pyworker.load.run import run_load
+from pyworker.errors import BadRequest
+from pyworker.load.arrivals import Steady, due_times, gaps
+from pyworker.load.outcome import Outcome
+from pyworker.load.run import Clock, Send, take_answer
 from pyworker.load.summary import Summary
+from pyworker.load.trace import Arrival
+from pyworker.load.trial import Results, run_trial, watch
 from pyworker.settings import environment
 
 __all__ = ["client_payload", "connect", "print_truncate_res", "run", "test_args", "test_load_cmd"]
 
-FAILED, INTERRUPTED = 1, 130
 SHOWN_CHARS: Final = 300
 
 test_args = argparse.ArgumentParser(description="Calls an endpoint's workers through its engine.")
@@ -84,16 +89,30 @@ def print_truncate_res(res: str) -> None:
 
 def _load(make_payload: Callable[[], ApiPayload], route: str, arg_parser: argparse.ArgumentParser) -> int:
     args = _parser(arg_parser).parse_args()
-    summary, begin_s, status = Summary(), time.monotonic(), None
-    try:
-        asyncio.run(_run(connect(args, summary.met), args, make_payload, route, summary))
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-    except PyWorkerError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return FAILED
-    sys.stdout.write(summary.text(time.monotonic() - begin_s) + "\n")
-    return status or (0 if summary.all_ok else FAILED)
+    name, count, rate_per_s = args.endpoint_group_name, args.num_requests, args.requests_per_second
+    due = itertools.islice(due_times(Steady(rate_per_s), gaps("constant", random.Random())), count)  # noqa: S311
+    results = Results(
+        f"{name} {route}", {"requests": str(count), "rate": f"{rate_per_s:g}/s"}, args.json_file, args.html_file
+    )
+
+    @asynccontextmanager
+    async def sender(summary: Summary) -> AsyncGenerator[Send]:
+        make_payload()  # the first may load word lists and the like, which would make requests late
+        async with connect(args, summary.met) as client:
+            yield _sending(client, name, route, make_payload)
+
+    arrivals = (Arrival(due_s, 0, 0) for due_s in due)
+    return run_trial(sender, arrivals, Summary(), results, watch(results.title, count))
+
+
+def _sending(client: Client, endpoint: str, route: str, make_payload: Callable[[], ApiPayload]) -> Send:
+    async def send(_: Arrival, outcome: Outcome, clock: Clock) -> None:
+        payload = make_payload()
+        calling = client.call(endpoint, route, client_payload(payload), cost=payload.count_workload())
+        async with calling as answer:
+            await take_answer(answer, outcome, clock)
+
+    return send
 
 
 def _parser(base: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -102,21 +121,9 @@ def _parser(base: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "-rps", dest="requests_per_second", type=_rate, default=1.0, metavar="R", help="requests per second (default 1)"
     )
+    parser.add_argument("--json", dest="json_file", type=Path, metavar="FILE", help="write the result there as JSON")
+    parser.add_argument("--html", dest="html_file", type=Path, metavar="FILE", help="... and as a page with plots")
     return parser
-
-
-async def _run(
-    client: Client, args: argparse.Namespace, make_payload: Callable[[], ApiPayload], route: str, summary: Summary
-) -> None:
-    async def call() -> int:
-        payload = make_payload()
-        endpoint, cost = args.endpoint_group_name, payload.count_workload()
-        async with client.call(endpoint, route, client_payload(payload), cost=cost) as answer:
-            await answer.read()
-            return answer.status
-
-    async with client:
-        await run_load(call, args.num_requests, args.requests_per_second, summary)
 
 
 def _endpoint_key(instance: Instance, name: str, account_key: str) -> str:

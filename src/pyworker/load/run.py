@@ -1,62 +1,87 @@
-"""Requests at a steady rate, sent when they are due whether or not earlier ones have been answered (open loop)."""
+"""Requests sent when they are due, whether or not earlier ones have been answered (open loop)."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
+from typing import Final, Protocol
 
+from pyworker.client.answer import Answer
 from pyworker.errors import EngineRefused, EngineUnreachable, PyWorkerError
+from pyworker.load.outcome import Outcome
 from pyworker.load.summary import Summary
+from pyworker.load.trace import Arrival
 
-__all__ = ["CallOnce", "run_load"]
+__all__ = ["Send", "Watch", "run_load", "take_answer"]
 
-CallOnce = Callable[[], Awaitable[int]]  # sends one request, reads its answer to the end, gives its status
+Send = Callable[[Arrival, Outcome, "Clock"], Awaitable[None]]  # sends one request and notes what becomes of it
+Clock = Callable[[], float]  # s since the test began
+_EVENTS: Final = b"data:"
 
-PROGRESS_EVERY_S: Final = 5.0
+
+class Watch(Protocol):
+    """Shows a test while it runs."""
+
+    async def __call__(self, summary: Summary, clock: Clock) -> None:
+        """Until cancelled."""
+        ...
 
 
-async def run_load(call: CallOnce, requests: int, rate_per_s: float, summary: Summary) -> None:
-    """Send ``requests`` at ``rate_per_s`` and wait for their answers, noting each in ``summary``.
+async def run_load(send: Send, arrivals: Iterable[Arrival], summary: Summary, watch: Watch | None = None) -> float:
+    """Send a request for each arrival, wait for the answers, note all in ``summary``; gives the time it took (s).
 
     Raises EngineUnreachable or EngineRefused when that is what happens before any request was answered well: then
     all others would fail alike. Being cancelled is fine: the summary holds what there was.
     """
     begin_s = time.monotonic()
-    progress = asyncio.create_task(_report_progress(summary, begin_s))
+
+    def clock() -> float:
+        return time.monotonic() - begin_s
+
+    watching = asyncio.create_task(watch(summary, clock)) if watch else None
     try:
         async with asyncio.TaskGroup() as sending:
-            for number in range(requests):
-                due_s = begin_s + number / rate_per_s
-                await asyncio.sleep(due_s - time.monotonic())
-                summary.sent += 1
-                sending.create_task(_send(call, due_s, summary))
+            for arrival in arrivals:
+                early_s = arrival.due_s - clock()
+                if early_s > 0:
+                    await asyncio.sleep(early_s)
+                outcome = Outcome(arrival.due_s)
+                summary.begin(outcome)
+                sending.create_task(_send(send, arrival, outcome, summary, clock))
     except* (EngineUnreachable, EngineRefused) as failures:
         raise failures.exceptions[0] from None
     finally:
-        progress.cancel()
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
+    return clock()
 
 
-async def _send(call: CallOnce, due_s: float, summary: Summary) -> None:
+async def take_answer(answer: Answer, outcome: Outcome, clock: Clock) -> None:
+    """Read an answer to its end, noting when its pieces come; each event of a stream counts as a token."""
+    outcome.status, outcome.worker = answer.status, answer.worker_url
+    events = answer.headers.get("Content-Type", "").startswith("text/event-stream")
+    async with aclosing(answer.chunks()) as chunks:
+        async for chunk in chunks:
+            if not outcome.tokens:
+                outcome.first_s = clock()
+            outcome.tokens += chunk.count(_EVENTS) if events else not outcome.tokens
+    if not answer.ok:
+        outcome.error = f"the worker answers {answer.status}"
+
+
+async def _send(send: Send, arrival: Arrival, outcome: Outcome, summary: Summary, clock: Clock) -> None:
+    outcome.sent_s = clock()
     try:
-        status = await call()
+        await send(arrival, outcome, clock)
     except PyWorkerError as error:
         if isinstance(error, EngineUnreachable | EngineRefused) and not summary.ok:
             raise
-        summary.errors[_words(error)] += 1
-        return
-    if 200 <= status < 300:
-        summary.answered(time.monotonic() - due_s)
-    else:
-        summary.errors[f"the worker answers {status}"] += 1
-
-
-async def _report_progress(summary: Summary, begin_s: float) -> None:
-    while True:
-        await asyncio.sleep(PROGRESS_EVERY_S)
-        sys.stderr.write(summary.line(time.monotonic() - begin_s) + "\n")
+        outcome.error = _words(error)
+    outcome.end_s = clock()
+    summary.end(outcome)
 
 
 def _words(error: PyWorkerError) -> str:
