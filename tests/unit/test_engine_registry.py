@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pyworker.engine.core.derived import digest
 from pyworker.engine.core.registry import LATELY_S, Registry
 from pyworker.engine.core.silence import LOST_S, SILENT_S, Probe, lose_silent, probed, to_probe
 from pyworker.engine.core.workers import Worker
@@ -47,6 +48,23 @@ def reports() -> Reports:
 def test_an_unknown_mtoken_is_refused(reports: Reports) -> None:
     with pytest.raises(WrongToken, match="pyworker worker token"):
         reports.hear(mtoken="guess")
+
+
+def test_what_a_worker_said_before_it_was_started_anew_is_refused(reports: Reports) -> None:
+    worker = reports.hear()
+    reports.registry.retire_token(worker)
+    with pytest.raises(WrongToken, match="an earlier start of worker 1"):
+        reports.hear()
+    reports.registry.give_token(worker, digest("another"))
+    worker.begin_anew()
+    with pytest.raises(WrongToken, match="an earlier start of worker 1"):
+        reports.hear(url="http://127.0.0.1:9")
+    assert reports.hear(mtoken="another").url == URL
+    assert reports.registry.why_no_worker(reports.endpoint, 0.0) == "no worker has reported yet"
+    assert reports.registry.worker_of("secret", 1, or_before=True) is worker
+    reports.registry.give_token(worker, digest("a third"))
+    with pytest.raises(WrongToken, match="pyworker worker token"):
+        reports.registry.worker_of("secret", 1, or_before=True)
 
 
 def test_those_who_wait_hear_of_unknown_tokens_for_a_while(reports: Reports) -> None:

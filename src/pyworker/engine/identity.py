@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from pyworker.engine.core.certificates import Authority
-from pyworker.engine.core.derived import endpoint_key, generation_of, mtoken, ticket_key, ticket_key_id
+from pyworker.engine.core.derived import endpoint_key, generation_of, mtoken, ticket_key, ticket_key_id, token_name
 from pyworker.engine.private_files import make_private_folder, read_private, write_private
 from pyworker.engine.store.failures import explained
 from pyworker.errors import StoreDamaged, StoreError
@@ -88,10 +88,14 @@ class Identity:
         """A name for one worker's ticket key and mtoken, from the newest secret; it is all that needs to be kept."""
         return ticket_key_id(max(self.ticket_secrets), secrets.token_bytes(_KEY_ID_BYTES))
 
-    def mtoken(self, key_id: str) -> str | None:
-        """The mtoken of that name; None when its generation was dropped: give the worker a new one."""
+    def is_newest(self, key_id: str) -> bool:
+        """Whether it is derived from the newest secret."""
+        return generation_of(key_id) == max(self.ticket_secrets)
+
+    def mtoken(self, key_id: str, number: int = 0) -> str | None:
+        """The mtoken of that name and number; None when its generation was dropped: give the worker a new one."""
         secret = self.ticket_secrets.get(generation_of(key_id))
-        return None if secret is None else mtoken(secret, key_id)
+        return None if secret is None else mtoken(secret, token_name(key_id, number))
 
     def ticket_key(self, key_id: str) -> TicketKey | None:
         """The key that a worker was given; None when its generation was dropped: give the worker a new one."""

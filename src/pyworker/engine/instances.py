@@ -28,6 +28,7 @@ __all__ = ["Instances"]
 log = logging.getLogger("pyworker.engine")
 
 _RUNS: Final = {Life.CREATING, Life.STARTING, Life.UPDATE_STARTING, Life.RUNNING}
+_ANEW: Final = {Life.STARTING, Life.UPDATE_STARTING}
 _WANTED: Final[Mapping[Life, Wanted]] = {Life.STOPPING: "cold", Life.STOPPED: "cold", Life.DESTROYING: "gone"}
 
 
@@ -114,11 +115,12 @@ class Instances:
     async def _start(self, worker: Worker, version: int) -> None:
         await self._provider(worker).stop(worker.number)  # a failed one may still be there, and say nothing
         worker.begin_anew()
+        mtoken = await self._engine.records.renew_token(worker)
         launch = _launch_of(worker.group, version)
         if launch is None:  # of a version that is forgotten: with what it was made of
-            await self._provider(worker).start(worker.number)
+            await self._provider(worker).start(worker.number, {"MASTER_TOKEN": mtoken})
             return
-        await self._launch(worker, self._engine.records.mtoken_of(worker), version)
+        await self._launch(worker, mtoken, version)
 
     async def _stop(self, worker: Worker) -> None:
         await self._provider(worker).stop(worker.number)
@@ -248,6 +250,8 @@ class Instances:
     def _lead(self, worker: Worker, life: Life, error: str = "") -> None:
         before = worker.state
         worker.lead(life, time.monotonic(), error)
+        if life in _ANEW:
+            self._engine.registry.retire_token(worker)
         self._engine.records.note(worker, _WANTED.get(life, "active"))
         if worker.state != before:
             self._engine.changed_state(worker, before)

@@ -255,7 +255,8 @@ class Management:
         )
 
     async def remove_worker(self, worker: Worker) -> None:
-        """Destroy it; an external one is known no more. Raises StoreError."""
+        """Destroy it; an external one is known no more. Raises StoreError: then nothing has been done."""
+        await self._engine.records.want_gone(worker)
         await self._end([worker])
         self._scaler.nudge()
 

@@ -18,7 +18,7 @@ from pyworker.engine.store.rows import EndpointRow, GroupRow, Wanted, WorkerRow,
 from pyworker.engine.store.store import Store
 from pyworker.engine.store.thread import StoreThread
 from pyworker.errors import BadRequest, NotFound
-from pyworker.tickets import Scheme
+from pyworker.tickets import Scheme, TicketKey
 
 __all__ = ["Records"]
 
@@ -218,8 +218,29 @@ class Records:
 
     def mtoken_of(self, worker: Worker) -> str:
         """What it reports with, and what opens its own pages. Raises NotFound when the secret was dropped."""
-        key_id = self._workers[worker.number].ticket_key_id
-        mtoken = None if key_id is None else self._identity.mtoken(key_id)
+        return self._mtoken(self._workers[worker.number])
+
+    async def renew_token(self, worker: Worker) -> str:
+        """Another mtoken, for a worker that is to be started anew: what it said before it ended counts no more.
+
+        Once the ticket secret was rotated its ticket key is another one, too. Raises StoreError.
+        """
+        row = self._with_another_token(self._workers[worker.number])
+        mtoken = self._mtoken(row)
+        row = self._workers[row.id] = replace(row, token_digest=digest(mtoken))  # a note meanwhile goes on from here
+        await self._thread.run(self._store.save_worker, row)
+        self._registry.give_token(worker, row.token_digest)
+        worker.ticket_key = self._ticket_key(row)
+        return mtoken
+
+    def _with_another_token(self, row: WorkerRow) -> WorkerRow:
+        """Tickets on their way stay good for as long as the key does."""
+        if row.ticket_key_id and self._identity.is_newest(row.ticket_key_id):
+            return replace(row, token_number=row.token_number + 1)
+        return replace(row, ticket_key_id=self._identity.new_key_id(), token_number=0)
+
+    def _mtoken(self, row: WorkerRow) -> str:
+        mtoken = self._identity.mtoken(row.ticket_key_id, row.token_number) if row.ticket_key_id else None
         if mtoken is None:
             raise NotFound("the secret of this worker's token was dropped: give it a new token")
         return mtoken
@@ -247,19 +268,28 @@ class Records:
             self._workers[row.id] = row
             self._thread.later(self._store.save_worker, row)
 
+    async def want_gone(self, worker: Worker) -> None:
+        """It is to be destroyed, whatever becomes of this engine. Raises StoreError: then it is not."""
+        row = replace(self._workers[worker.number], wanted="gone")
+        await self._thread.run(self._store.save_worker, row)
+        self.note(worker, "gone")
+
     async def remove_worker(self, worker: Worker) -> None:
         """Its token opens nothing any more."""
         await self._thread.run(self._store.remove_worker, worker.number)
         self._workers.pop(worker.number, None)
         self._registry.remove_worker(worker)
 
-    def _worker(self, row: WorkerRow, group: Group) -> Worker:
+    def _ticket_key(self, row: WorkerRow) -> TicketKey | None:
         is_ticketed = row.signature_scheme is None and row.ticket_key_id is not None
+        return self._identity.ticket_key(row.ticket_key_id) if is_ticketed and row.ticket_key_id else None
+
+    def _worker(self, row: WorkerRow, group: Group) -> Worker:
         now_s = self._now_s()
         return Worker(
             row.id,
             group,
-            ticket_key=self._identity.ticket_key(row.ticket_key_id) if is_ticketed and row.ticket_key_id else None,
+            ticket_key=self._ticket_key(row),
             signature_scheme=_scheme(row.signature_scheme),
             rsa_generation=row.rsa_generation or 0,
             reported_id=row.reported_id,

@@ -35,7 +35,7 @@ async def delete_requests(request: web.Request) -> web.Response:
     engine = request.app[ENGINE]
     ended = parse(await read_body(request), DeleteRequests)
     with _refusals_noted(request, ended.worker_id):
-        worker = engine.registry.worker_of(ended.mtoken, ended.worker_id)
+        worker = engine.registry.worker_of(ended.mtoken, ended.worker_id, or_before=True)
         if worker.reported_id is None:
             raise WrongToken("no worker has reported with this mtoken yet")
     limit(engine.limits.reports, worker.number)

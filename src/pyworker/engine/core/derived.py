@@ -13,7 +13,16 @@ import hmac
 
 from pyworker.tickets import TicketKey
 
-__all__ = ["account_key", "digest", "endpoint_key", "generation_of", "mtoken", "ticket_key", "ticket_key_id"]
+__all__ = [
+    "account_key",
+    "digest",
+    "endpoint_key",
+    "generation_of",
+    "mtoken",
+    "ticket_key",
+    "ticket_key_id",
+    "token_name",
+]
 
 
 def ticket_key_id(generation: int, random: bytes) -> str:
@@ -31,9 +40,14 @@ def ticket_key(secret: bytes, key_id: str) -> TicketKey:
     return TicketKey(key_id, hmac.digest(secret, f"ticket-key:{key_id}".encode(), "sha256"))
 
 
-def mtoken(secret: bytes, key_id: str) -> str:
-    """What the worker with this ticket key id proves its reports with. It says nothing of the key."""
-    return _text(hmac.digest(secret, f"mtoken:{key_id}".encode(), "sha256"))
+def token_name(key_id: str, number: int) -> str:
+    """What a worker's mtoken is derived from: its ticket key's name, and how often it was given another mtoken."""
+    return f"{key_id}.{number}" if number else key_id
+
+
+def mtoken(secret: bytes, name: str) -> str:
+    """What a worker proves its reports with; ``name`` is one of ``token_name``. It says nothing of the ticket key."""
+    return _text(hmac.digest(secret, f"mtoken:{name}".encode(), "sha256"))
 
 
 def endpoint_key(secret: bytes, endpoint_id: int, generation: int) -> str:

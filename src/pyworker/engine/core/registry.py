@@ -31,6 +31,7 @@ class Registry:
         self._groups: dict[int, Group] = {}
         self._workers: dict[int, Worker] = {}
         self._by_token: dict[bytes, Worker] = {}
+        self._retired: dict[bytes, Worker] = {}  # each worker's last token that counts no more
         self._members: dict[Endpoint, dict[int, Worker]] = {}
         self._ready: dict[Endpoint, list[Worker]] = {}
         self._newest: dict[tuple[int, int], Worker] = {}  # by endpoint and reported id
@@ -149,10 +150,23 @@ class Registry:
     def add_worker(self, worker: Worker, digest: bytes) -> Worker:
         """A worker that may report with the token of this digest. Raises BadRequest when its url is not allowed."""
         self.check_url(worker.url)
-        self._by_token[digest] = worker
+        self.give_token(worker, digest)
         self._workers[worker.number] = self._members[worker.endpoint][worker.number] = worker
         worker.endpoint.stirred = True
         return worker
+
+    def give_token(self, worker: Worker, digest: bytes) -> None:
+        """From now on it reports with the token of this digest, and with no other."""
+        self.retire_token(worker)
+        self._by_token[digest] = worker
+
+    def retire_token(self, worker: Worker) -> None:
+        """It is to be started anew: what its process before that reports from now on is refused."""
+        held = [digest for digest, other in self._by_token.items() if other is worker]
+        if held:
+            self._retired = {digest: other for digest, other in self._retired.items() if other is not worker}
+        for digest in held:
+            self._retired[digest] = self._by_token.pop(digest)
 
     def check_url(self, url: str) -> None:
         """Raises BadRequest unless a worker may be there; no address at all is fine."""
@@ -162,7 +176,8 @@ class Registry:
     def remove_worker(self, worker: Worker) -> None:
         """Its token opens nothing from now on."""
         worker.lose()
-        self._by_token = {digest: other for digest, other in self._by_token.items() if other is not worker}
+        self.retire_token(worker)
+        self._retired = {digest: other for digest, other in self._retired.items() if other is not worker}
         self._workers.pop(worker.number, None)
         self._members[worker.endpoint].pop(worker.number, None)
         self._newest = {place: other for place, other in self._newest.items() if other is not worker}
@@ -201,9 +216,16 @@ class Registry:
                 return worker
         raise NotFound(f"there is no worker with the id {worker_id}")
 
-    def worker_of(self, mtoken: str, worker_id: int) -> Worker:
-        """Whose mtoken this is. Raises WrongToken when it is unknown or belongs to another id."""
-        worker = self._by_token.get(digest(mtoken))
+    def worker_of(self, mtoken: str, worker_id: int, *, or_before: bool = False) -> Worker:
+        """Whose mtoken this is. Raises WrongToken when it is unknown or belongs to another id.
+
+        One of the start before the newest counts ``or_before``: requests that had ended then have ended.
+        """
+        hashed = digest(mtoken)
+        before = self._retired.get(hashed)
+        worker = self._by_token.get(hashed) or (before if or_before else None)
+        if worker is None and before is not None:
+            raise WrongToken(f"this mtoken is of an earlier start of worker {before.id}, which was started anew")
         if worker is None:
             raise WrongToken()
         if worker.reported_id not in {None, worker_id}:
@@ -222,7 +244,8 @@ class Registry:
         try:
             worker = self.worker_of(status.mtoken, status.id)
         except WrongToken:
-            self._stranger_s = now_s
+            if digest(status.mtoken) not in self._retired:
+                self._stranger_s = now_s
             raise
         if status.url and not worker.url:
             self.check_url(status.url)

@@ -6,7 +6,7 @@ until it is destroyed. The engine gives each its number, and knows it again by t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -64,8 +64,11 @@ class Provider(Protocol):
         """
         ...
 
-    async def start(self, instance_id: int) -> None:
-        """Start an instance that does not run again, in the folder that it has. One that runs is left as it is."""
+    async def start(self, instance_id: int, environment: Mapping[str, str] | None = None) -> None:
+        """Start an instance that does not run again, in the folder that it has. One that runs is left as it is.
+
+        ``environment`` is what has changed in the one that it was made with.
+        """
         ...
 
     async def stop(self, instance_id: int) -> None:

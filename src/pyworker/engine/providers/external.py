@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from pyworker.engine.providers.base import Instance, InstanceSpec
@@ -18,7 +18,7 @@ class ExternalProvider:
         """Raises ProviderError."""
         _refuse(f"a worker for {spec.name}")
 
-    async def start(self, instance_id: int) -> None:
+    async def start(self, instance_id: int, environment: Mapping[str, str] | None = None) -> None:  # noqa: ARG002
         """Raises ProviderError."""
         _refuse(f"worker {instance_id}")
 

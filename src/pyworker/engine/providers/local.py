@@ -65,17 +65,21 @@ class LocalProvider:
             if not await self._runs(spec.id):
                 await self._start(order_for(spec, self._address), spec.launch.resources.gpus)
 
-    async def start(self, instance_id: int) -> None:
-        """Start a stopped or failed instance again in the folder that it has. Raises ProviderError."""
-        await _uninterrupted(self._start_again(instance_id))
+    async def start(self, instance_id: int, environment: Mapping[str, str] | None = None) -> None:
+        """Start a stopped or failed instance again in the folder that it has. Raises ProviderError.
 
-    async def _start_again(self, instance_id: int) -> None:
+        ``environment`` is what has changed in the one that it was made with.
+        """
+        await _uninterrupted(self._start_again(instance_id, environment or {}))
+
+    async def _start_again(self, instance_id: int, environment: Mapping[str, str]) -> None:
         async with self._locks[instance_id]:
             if await self._runs(instance_id):
                 return
             order = await asyncio.to_thread(self._supervision(instance_id).order)
             if order is None:
                 raise ProviderError(f"there is no instance {instance_id} under {self._data_dir}: create it")
+            order = order._replace(environment={**order.environment, **environment})
             await self._start(order, len(order.gpus) * order.gpu_share)
 
     async def stop(self, instance_id: int) -> None:

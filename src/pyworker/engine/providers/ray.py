@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -74,14 +74,18 @@ class RayProvider:
                 node_id = before.node_id if before else ""
                 await self._start(spec.id, Record(order=order, resources=spec.launch.resources, node_id=node_id))
 
-    async def start(self, instance_id: int) -> None:
-        """Start a stopped, failed or lost instance again, on the node that has its folder if that has room."""
+    async def start(self, instance_id: int, environment: Mapping[str, str] | None = None) -> None:
+        """Start a stopped, failed or lost instance again, on the node that has its folder if that has room.
+
+        ``environment`` is what has changed in the one that it was made with.
+        """
         async with self._locks[instance_id]:
             record = await self._record(instance_id)
             if record is None:
                 raise ProviderError(f"there is no instance {instance_id} in {self._data_dir}: create it")
             if record.state is not InstanceState.RUNNING:
-                await self._start(instance_id, record)
+                order = {**record.order, "environment": {**record.order["environment"], **(environment or {})}}
+                await self._start(instance_id, msgspec.structs.replace(record, order=order))
 
     async def stop(self, instance_id: int) -> None:
         """Let it drain and end, and free its resources; its folder stays on its node."""

@@ -69,6 +69,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     id: int = 0
     workergroup_id: int
     token_digest: bytes
+    token_number: int = 0  # how often it was given another mtoken: at each start after its first
     ticket_key_id: str | None = None  # names what its keys are derived from (engine.core.derived)
     signature_scheme: int | None = None  # None: tickets
     rsa_generation: int | None = None  # of the public key that it knows

@@ -100,4 +100,8 @@ def _first(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-STEPS: Final[tuple[Step, ...]] = (_first,)
+def _token_numbers(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE workers ADD COLUMN token_number INTEGER NOT NULL DEFAULT 0")
+
+
+STEPS: Final[tuple[Step, ...]] = (_first, _token_numbers)

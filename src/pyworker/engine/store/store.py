@@ -184,9 +184,9 @@ class Store:
         with self._database.transaction() as connection:
             number = _insert(
                 connection,
-                "INSERT INTO workers (workergroup_id, token_digest, ticket_key_id, signature_scheme, rsa_generation, "
-                "url, reported_id, version, wanted, was_ready, capacity_per_s, created_epoch_s) SELECT id, "
-                ":token_digest, :ticket_key_id, :signature_scheme, :rsa_generation, :url, :reported_id, :version, "
+                "INSERT INTO workers (workergroup_id, token_digest, token_number, ticket_key_id, signature_scheme, "
+                "rsa_generation, url, reported_id, version, wanted, was_ready, capacity_per_s, created_epoch_s) SELECT id, "
+                ":token_digest, :token_number, :ticket_key_id, :signature_scheme, :rsa_generation, :url, :reported_id, :version, "
                 ":wanted, :was_ready, :capacity_per_s, :created_epoch_s "
                 "FROM workergroups WHERE id = :workergroup_id AND deleted_epoch_s IS NULL RETURNING id",
                 to_columns(worker),
@@ -199,7 +199,8 @@ class Store:
             for worker in workers:
                 _change(
                     connection,
-                    "UPDATE workers SET token_digest = :token_digest, ticket_key_id = :ticket_key_id, "
+                    "UPDATE workers SET token_digest = :token_digest, token_number = :token_number, "
+                    "ticket_key_id = :ticket_key_id, "
                     "signature_scheme = :signature_scheme, rsa_generation = :rsa_generation, url = :url, "
                     "reported_id = :reported_id, version = :version, wanted = :wanted, was_ready = :was_ready, "
                     "capacity_per_s = :capacity_per_s WHERE id = :id",
