@@ -9,7 +9,8 @@ import pytest
 
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters
 from pyworker.engine.core.scaling.memory import Tempo
-from pyworker.simulate.arrivals import Stretch, by_chance
+from pyworker.engine.core.scaling.view import Phase
+from pyworker.simulate.arrivals import Stretch, by_chance, evenly
 from pyworker.simulate.machine import Behaviour
 from pyworker.simulate.network import Faults
 from pyworker.simulate.run import Sample, Simulation
@@ -79,6 +80,26 @@ def test_a_bad_version_is_rolled_back_and_the_load_was_served(seed: int) -> None
     run.run(60.0)
     assert versions(run) == {1}
     assert all(sample.active_per_s >= min(sample.load_per_s, 250.0) * 0.95 for sample in during(run, end_s))
+    finish(run)
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_load_that_needs_all_that_there_may_be_does_not_keep_an_update_from_ending(bad: bool) -> None:
+    parameters = EndpointParameters(min_load=50.0, cold_mult=1.0, cold_workers=0, max_workers=3)
+    behaviour = Behaviour(first_start_s=10.0, bad_versions=frozenset({2} if bad else {}))
+    run = Simulation(parameters, [(GroupParameters(), behaviour)], seed=1, tempo=TEMPO)
+    run.arrive(evenly([Stretch(LAST_S, 320.0 / COST)], COST))
+    run.run(UPDATE_S)
+    assert run.samples[-1].phases == {Phase.ACTIVE: 3}
+    run.engine.update()
+    run.run(TEMPO.patience_s - 5.0)
+    assert versions(run) == {1}
+    run.run(400.0)
+    assert run.engine.registry.group(1).before is None, run.samples[-1].why
+    assert versions(run) == {1 if bad else 2}
+    assert all(sample.phases[Phase.ACTIVE] >= 2 for sample in run.samples if sample.at_s > UPDATE_S)
+    assert max(sum(sample.phases.values()) for sample in run.samples) == 3
+    run.run(LAST_S)
     finish(run)
 
 

@@ -72,6 +72,19 @@ def test_nobody_is_told_while_the_others_could_not_bear_the_load() -> None:
     assert fleet.step(needed_per_s=100.0).worker is not None
 
 
+def test_one_is_told_all_the_same_once_the_load_has_needed_each_for_long_enough() -> None:
+    fleet = Fleet(2)
+    members = fleet.workers
+    step = next_step(members, members, None, 150.0, 10.0, left_s=1.0)
+    assert (step.worker, step.waits) == (None, True)
+    step = next_step(members, members, None, 150.0, 10.0, left_s=0.0)
+    assert (step.worker, step.waits) == (members[0], True)
+    assert "the load has needed every worker for long enough" in step.why
+    members[0].told_to_drain(10.0)
+    assert next_step(members, members[1:], members[0], 150.0, 10.0, left_s=0.0).worker is None
+    assert not next_step(members, members, None, 50.0, 10.0).waits
+
+
 def test_a_single_worker_is_told_and_requests_wait_for_it() -> None:
     fleet = Fleet(1)
     step = fleet.step(needed_per_s=50.0)

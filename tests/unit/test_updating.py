@@ -10,7 +10,7 @@ import pytest
 from pyworker.engine.core.scaling.decision import Decision, decide
 from pyworker.engine.core.scaling.memory import GroupMemory, Memory
 from pyworker.engine.core.scaling.view import Create, Start, Update, View
-from tests.support.views import GROUP, active, cold, failed, short, starting, view
+from tests.support.views import GROUP, active, cold, failed, short, starting, view, watch
 
 GROUPS = [replace(GROUP, version=2, previous_version=1)]
 RECORD = GroupMemory(1, version=2, capacity_per_s=100.0, proven_version=1)
@@ -67,8 +67,50 @@ def test_the_only_worker_is_updated_in_place_and_it_is_said() -> None:
     assert "there is one worker and no room for another: requests are held" in action.reason
 
 
-def test_an_update_that_waits_says_so() -> None:
-    assert "waits, the load needs every active worker" in decide(seen(active(2), load=170, max_workers=2), UNTRIED).why
+def test_an_update_that_waits_says_so_and_so_does_its_group() -> None:
+    waits = "waits for 120 s more, the load needs every active worker and there is no room for another"
+    decision = decide(seen(active(2), load=170, max_workers=2), UNTRIED)
+    assert f"{waits} (max_workers is 2)" in decision.why
+    assert f"0 of 2 have it; version 2 is tried with one worker first: {waits}" in decision.groups[1]
+    group = replace(GROUPS[0], max_workers=2)
+    assert f"{waits} (max_workers of a is 2)" in decide(seen(active(2), load=170, groups=[group]), PROVEN).waits[1]
+    assert decide(seen(active(2), load=20, max_workers=2), PROVEN).waits == {}
+
+
+FULL = seen(active(2), load=170, max_workers=2)
+
+
+@pytest.mark.parametrize("memory", [UNTRIED, PROVEN])
+def test_under_a_load_that_needs_every_worker_an_update_is_patient_but_not_for_ever(memory: Memory) -> None:
+    memory = watch(FULL, 100.0, memory)
+    assert decide(replace(FULL, now_s=19.0), memory).actions == ()
+    decision = decide(replace(FULL, now_s=20.0), memory)
+    assert updates(decision) == {1: (2, True)}
+    assert "the load has needed every active worker for 120 s: one at a time" in decision.actions[0].reason
+
+
+def test_then_one_goes_after_the_other_without_more_patience() -> None:
+    memory = decide(replace(FULL, now_s=120.0), decide(FULL, PROVEN).memory).memory
+    later = {"now_s": 150.0, "load": 170, "max_workers": 2}
+    for comes in (starting(1, version=2), active(1, first=9, version=2, since_s=145.0)):
+        decision = decide(seen(active(1), comes, **later), memory)
+        assert decision.actions == ()
+    many = seen(active(8), starting(1, version=2), now_s=150.0, load=850, max_workers=9)
+    decision = decide(many, memory)
+    assert decision.actions == ()
+    assert "waits until the one before is ready" in decision.waits[1]
+    back = active(1, first=9, version=2, since_s=130.0)
+    assert updates(decide(seen(active(1), back, **later), memory)) == {1: (2, True)}
+
+
+def test_patience_begins_anew_once_the_load_has_let_one_go() -> None:
+    memory = decide(FULL, PROVEN).memory
+    memory = decide(seen(active(3), load=10, max_workers=3, now_s=100.0), memory).memory
+    full = {"load": 170, "max_workers": 2}
+    decision = decide(seen(active(1), active(1, first=9, version=2), now_s=150.0, **full), memory)
+    assert "waits for 120 s more" in decision.waits[1]
+    memory = decide(seen(active(2, version=2), now_s=200.0, **full), decision.memory).memory
+    assert memory.groups[0].waits_s is None
 
 
 def test_until_it_is_proven_the_load_gets_the_version_before() -> None:

@@ -10,8 +10,10 @@ from typing import Any, Final
 
 from pyworker.engine.core.endpoints import BURST_WINDOW_S, STABLE_WINDOW_S, Endpoint, Group
 from pyworker.engine.core.external_updates import next_step
+from pyworker.engine.core.scaling.memory import Tempo
 from pyworker.engine.core.workers import Life, Worker
 from pyworker.engine.engine import Engine
+from pyworker.engine.store.rows import Level
 from pyworker.engine.worker_calls import WorkerCalls
 from pyworker.errors import BadRequest, PyWorkerError, StoreError
 
@@ -29,6 +31,7 @@ class ExternalWorkers:
         self._engine = engine
         self._calls = WorkerCalls(engine.authority.root_pem, engine.config.trusted_networks)
         self._last: dict[Group, Worker] = {}  # that was told in the update that is under way
+        self._waits: dict[Group, float] = {}  # since when the load needs every worker
         self._tasks: dict[Worker | Group, asyncio.Task[None]] = {}  # one thing at a time for each
 
     # --- asked for by people ---
@@ -85,6 +88,7 @@ class ExternalWorkers:
             group for group in registry.groups() if group.parameters.launch is None and group.before is not None
         ]
         self._last = {group: worker for group, worker in self._last.items() if group in updating}
+        self._waits = {group: since_s for group, since_s in self._waits.items() if group in updating}
         for group in updating:
             if group not in self._tasks:
                 self._update(group)
@@ -117,8 +121,15 @@ class ExternalWorkers:
     def _update(self, group: Group) -> None:
         registry, now_s = self._engine.registry, time.monotonic()
         members, ready = registry.members(group), registry.ready(group.endpoint)
-        step = next_step(members, ready, self._last.get(group), _load_per_s(group.endpoint, now_s), now_s)
+        load_per_s = _load_per_s(group.endpoint, now_s)
+        left_s = self._waits.get(group, now_s) + Tempo().patience_s - now_s
+        step = next_step(members, ready, self._last.get(group), load_per_s, now_s, left_s=left_s)
         group.condition = step.why
+        if step.waits and group not in self._waits:
+            self._waits[group] = now_s
+            self._say(group, f"update of {group.parameters.name} waits: {step.why}", "info1")
+        elif step.worker is not None and not step.waits:
+            self._waits.pop(group, None)
         if step.is_done:
             self._begin(group, self._settle(group, step.why))
         elif step.worker is not None:
@@ -137,8 +148,8 @@ class ExternalWorkers:
         self._last[group] = worker
         self._say(group, f"update worker {worker.id} to version {group.version}: {why}")
 
-    def _say(self, group: Group, text: str) -> None:
-        self._engine.journal.note(group.endpoint, text, group=group)
+    def _say(self, group: Group, text: str, level: Level = "info0") -> None:
+        self._engine.journal.note(group.endpoint, text, group=group, level=level)
 
 
 def _is_done(worker: Worker, now_s: float) -> bool:

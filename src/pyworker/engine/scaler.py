@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import time
 from typing import Final
 
@@ -14,6 +13,7 @@ from pyworker.engine.core.scaling.decision import Decision, decide
 from pyworker.engine.core.scaling.memory import Memory, Tempo
 from pyworker.engine.core.scaling.snapshot import Windows, view_of
 from pyworker.engine.core.scaling.view import Action, Create, Destroy, Start, Stop, Update
+from pyworker.engine.core.scaling.words import without_numbers
 from pyworker.engine.engine import Engine
 from pyworker.engine.instances import Instances
 from pyworker.errors import StoreError
@@ -24,7 +24,6 @@ log = logging.getLogger("pyworker.engine")
 
 DECIDE_EVERY_S: Final = 1.0
 SAY_AGAIN_S: Final = 60.0
-_NUMBER: Final = re.compile(r"\d+(\.\d+)?(e[+-]\d+)?")
 AT_LEAST_S: Final = 0.2  # between two decisions that requests ask for
 
 
@@ -37,6 +36,7 @@ class Scaler:
         self._instances = instances
         self._tempo = tempo or Tempo()
         self._said: dict[Endpoint, tuple[str, float]] = {}
+        self._waits: dict[Group, str] = {}  # what was said of updates that wait
         self._wake = asyncio.Event()
         self._stepped_s = float("-inf")
 
@@ -85,19 +85,30 @@ class Scaler:
             self._act(endpoint, action)
         for group in self._engine.registry.groups(endpoint):
             group.condition = decision.groups.get(group.id, "")
+            self._say_wait(group, decision.waits.get(group.id, ""))
             if group.before is not None:
                 await self._finish_update(group, decision)
 
     def _say(self, endpoint: Endpoint, decision: Decision) -> None:
         """A decision to do something is told; any other once a minute, or when more than its numbers has changed."""
         said, said_s = self._said.get(endpoint, ("", float("-inf")))
-        words, now_s = _NUMBER.sub("", decision.why), time.monotonic()
+        words, now_s = without_numbers(decision.why), time.monotonic()
         if decision.actions or words != said or now_s - said_s >= SAY_AGAIN_S:
             self._said[endpoint] = words, now_s
             level = "info1" if decision.actions else "debug"
             self._engine.journal.note(endpoint, decision.why, level=level)
             told = {"endpoint": endpoint.name, "why": decision.why, "actions": len(decision.actions)}
             self._engine.feed.publish("decision", told)
+
+    def _say_wait(self, group: Group, waits: str) -> None:
+        """An update that cannot go on says so once, with what it waits for."""
+        words = without_numbers(waits)
+        if waits and words != self._waits.get(group):
+            self._waits[group] = words
+            text = f"update of {group.parameters.name} {waits}"
+            self._engine.journal.note(group.endpoint, text, group=group, level="info1")
+        elif group.before is None:
+            self._waits.pop(group, None)
 
     def _act(self, endpoint: Endpoint, action: Action) -> None:
         if isinstance(action, Create):

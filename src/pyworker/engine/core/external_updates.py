@@ -1,11 +1,13 @@
 """Rolling update of a group whose workers are on machines of one's own: which one is told to drain next. Pure.
 
 Its machine starts it anew, with whatever its start script takes as the newest. One goes after the other has come back
-ready, and only while those that stay can bear the load; where there is a single one, requests are held meanwhile.
+ready, and only while those that stay can bear the load; where there is a single one, or the load has needed each for
+long enough, requests are held meanwhile.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,17 +22,29 @@ OVERDUE_S: Final = 900.0  # who is not ready again by then needs somebody to loo
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Whom to tell, if anybody; whether all is done; and why, for people."""
+    """Whom to tell, if anybody; whether all is done; and why, for people.
+
+    It ``waits`` when the load needs every worker.
+    """
 
     worker: Worker | None
     is_done: bool
     why: str
+    waits: bool = False
 
 
 def next_step(
-    members: Sequence[Worker], ready: Sequence[Worker], last: Worker | None, needed_per_s: float, now_s: float
+    members: Sequence[Worker],
+    ready: Sequence[Worker],
+    last: Worker | None,
+    needed_per_s: float,
+    now_s: float,
+    *,
+    left_s: float = math.inf,
 ) -> Step:
     """The next step for the ``members`` of a group. ``last`` was told in this update, ``ready`` are the endpoint's.
+
+    For ``left_s`` longer it waits for the load to need one worker less.
 
     Workers that are not ours cannot be told, and those that are gone come back with the newest version anyway.
     """
@@ -44,7 +58,9 @@ def next_step(
     stay = f"{per_s(left_per_s)} stay, {per_s(needed_per_s)} needed"
     alone = worker.is_ready and len(ready) == 1
     if worker.is_ready and not alone and left_per_s < needed_per_s:
-        return Step(None, is_done=False, why=f"worker {worker.id} is not told to drain yet: {stay}")
+        if left_s > 0:
+            return Step(None, is_done=False, why=f"worker {worker.id} is not told to drain yet: {stay}", waits=True)
+        return Step(worker, is_done=False, why=f"{stay}; the load has needed every worker for long enough", waits=True)
     return Step(worker, is_done=False, why="requests are held until it is ready again" if alone else stay)
 
 

@@ -162,11 +162,11 @@ class Registry:
 
     def retire_token(self, worker: Worker) -> None:
         """It is to be started anew: what its process before that reports from now on is refused."""
-        held = [digest for digest, other in self._by_token.items() if other is worker]
+        held = [hashed for hashed, other in self._by_token.items() if other is worker]
         if held:
-            self._retired = {digest: other for digest, other in self._retired.items() if other is not worker}
-        for digest in held:
-            self._retired[digest] = self._by_token.pop(digest)
+            self._retired = {hashed: other for hashed, other in self._retired.items() if other is not worker}
+        for hashed in held:
+            self._retired[hashed] = self._by_token.pop(hashed)
 
     def check_url(self, url: str) -> None:
         """Raises BadRequest unless a worker may be there; no address at all is fine."""

@@ -185,9 +185,9 @@ class Store:
             number = _insert(
                 connection,
                 "INSERT INTO workers (workergroup_id, token_digest, token_number, ticket_key_id, signature_scheme, "
-                "rsa_generation, url, reported_id, version, wanted, was_ready, capacity_per_s, created_epoch_s) SELECT id, "
-                ":token_digest, :token_number, :ticket_key_id, :signature_scheme, :rsa_generation, :url, :reported_id, :version, "
-                ":wanted, :was_ready, :capacity_per_s, :created_epoch_s "
+                "rsa_generation, url, reported_id, version, wanted, was_ready, capacity_per_s, created_epoch_s) "
+                "SELECT id, :token_digest, :token_number, :ticket_key_id, :signature_scheme, :rsa_generation, :url, "
+                ":reported_id, :version, :wanted, :was_ready, :capacity_per_s, :created_epoch_s "
                 "FROM workergroups WHERE id = :workergroup_id AND deleted_epoch_s IS NULL RETURNING id",
                 to_columns(worker),
             )

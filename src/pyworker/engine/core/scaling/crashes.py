@@ -54,7 +54,7 @@ def notice_health(fleet: Fleet, tempo: Tempo) -> None:
     for group in fleet.startable():
         memory = group.memory
         if memory.version != group.view.version:
-            memory = replace(memory, version=group.view.version, failed=0, failed_s=0.0, failure="")
+            memory = replace(memory, version=group.view.version, failed=0, failed_s=0.0, failure="", waits_s=None)
         since_s = (worker.since_s for worker in group.of(Phase.ACTIVE) if now_s - worker.since_s >= tempo.healthy_s)
         if memory.failed and max(since_s, default=memory.failed_s) > memory.failed_s:
             memory = replace(memory, failed=0, failed_s=0.0, failure="")

@@ -44,6 +44,7 @@ class Decision:
     rolled_back: Mapping[int, str] = field(
         default_factory=dict[int, str]
     )  # group and reason: its newest version is bad
+    waits: Mapping[int, str] = field(default_factory=dict[int, str])  # group, and what its update waits for
     updated: frozenset[int] = frozenset()  # groups in which every worker has the version that is to stay
     active_target_per_s: float = 0.0
     total_target_per_s: float = 0.0
@@ -79,6 +80,7 @@ def decide(view: View, memory: Memory, tempo: Tempo | None = None) -> Decision:
         why=_why(plan, wanted),
         groups={group.view.id: _state(plan, group, tempo) for group in groups},
         rolled_back={group.view.id: group.memory.bad_reason for group in groups if _is_rolled_back(group)},
+        waits=plan.waits,
         updated=frozenset(group.view.id for group in groups if _is_updated(group)),
         active_target_per_s=wanted.active_per_s,
         total_target_per_s=wanted.total_per_s,
@@ -118,7 +120,7 @@ def _why(plan: Plan, wanted: Demand) -> str:
 
 
 def _state(plan: Plan, group: Group, tempo: Tempo) -> str:
-    states = [_trouble(group, plan.fleet.view.now_s, tempo), _update_state(group), _measured(plan, group)]
+    states = [_trouble(group, plan.fleet.view.now_s, tempo), _update_state(plan, group), _measured(plan, group)]
     return "; ".join(state for state in states if state)
 
 
@@ -133,13 +135,15 @@ def _trouble(group: Group, now_s: float, tempo: Tempo) -> str:
     return f"{failed}; another one after {seconds(wait_s)}"
 
 
-def _update_state(group: Group) -> str:
+def _update_state(plan: Plan, group: Group) -> str:
     if _is_rolled_back(group):
         return f"version {group.view.version} rolled back: {group.memory.bad_reason}"
     old = len(outdated(group))
     if not old:
         return ""
-    return f"updating to version {group.target_version}: {len(group.workers) - old} of {len(group.workers)} have it"
+    waits = plan.waits.get(group.view.id, "")
+    done = f"{len(group.workers) - old} of {len(group.workers)} have it"
+    return f"updating to version {group.target_version}: {done}{waits and '; '}{waits}"
 
 
 def _measured(plan: Plan, group: Group) -> str:

@@ -29,6 +29,7 @@ class Tempo:
     retry_longest_s: float = 300.0
     given_up_s: float = 600.0  # until a group that was given up is tried again
     healthy_s: float = 60.0  # ready for so long: what failed before counts no more
+    patience_s: float = 120.0  # an update waits so long for the load to need one worker less
     canary_s: float = 10.0  # the first worker of a new version is ready for so long: the others follow
 
 
@@ -45,6 +46,7 @@ class GroupMemory:
     proven_version: int = 0  # the newest version that became ready
     bad_version: int = 0  # the newest version that was rolled back, and why
     bad_reason: str = ""
+    waits_s: float | None = None  # since when its update finds every worker needed and no room
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class Plan:
         self.turn = turn
         self.actions: list[Action] = []
         self.notes: list[str] = []
+        self.waits: dict[int, str] = {}  # by group: what its update waits for
         self._taken: set[int] = set()
         self._existing = len(fleet.view.workers)
         self._existing_in = Counter(worker.group_id for worker in fleet.view.workers)
@@ -53,6 +54,21 @@ class Plan:
         most = group.view.max_workers
         within = self._existing < self.fleet.view.parameters.max_workers
         return within and (most is None or self._existing_in[group.view.id] < most)
+
+    def why_full(self, group: Group) -> str:
+        """Which limit leaves no room."""
+        most = group.view.max_workers
+        if most is not None and self._existing_in[group.view.id] >= most:
+            return f"max_workers of {group.view.name} is {most}"
+        return f"max_workers is {self.fleet.view.parameters.max_workers}"
+
+    @property
+    def brings_one_up(self) -> bool:
+        """Whether some worker is to be started by this decision."""
+        return any(
+            isinstance(action, Create | Start) or (isinstance(action, Update) and action.start)
+            for action in self.actions
+        )
 
     def is_testing(self, group: Group) -> bool:
         """Whether as many run as it takes to learn what one of its workers can do, and none is measured yet."""
@@ -94,6 +110,11 @@ class Plan:
         self._take(worker, Update(worker.id, group.target_version, start, reason))
         if start and worker.phase not in {Phase.ACTIVE, Phase.STARTING}:
             self._runs(group)
+
+    def wait(self, group: Group, words: str) -> None:
+        """A group's update cannot go on for now."""
+        self.waits[group.view.id] = words
+        self.notes.append(words)
 
     def _take(self, worker: WorkerView, action: Action) -> None:
         self._taken.add(worker.id)

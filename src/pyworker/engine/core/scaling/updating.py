@@ -2,8 +2,9 @@
 
 One worker goes first, the *canary*: a cold one if there is one. Once it is ready and stays so, the version is proven:
 cold workers are updated as they lie, active ones drain a few at a time, and only while those that are ready without
-them can do what the load needs. When the canary fails twice or never becomes ready, everything goes back to the version
-before.
+them can do what the load needs. Where it needs each for ``Tempo.patience_s``, and there is no room for another, they go
+all the same, one at a time, and requests are held meanwhile: an update ends. When the canary fails twice or never
+becomes ready, everything goes back to the version before.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ def update(plan: Plan, demand: Demand, tempo: Tempo) -> None:
             _roll(plan, group, old, demand, tempo)
         elif not group.is_proven and outdated(group):
             _try_out(plan, group, old, demand, tempo)
+        if not outdated(group):
+            group.memory = replace(group.memory, waits_s=None)
 
 
 # --- the first one ---
@@ -130,7 +133,7 @@ def _roll(plan: Plan, group: Group, old: Sequence[WorkerView], demand: Demand, t
 
 
 def _is_settled(worker: WorkerView, plan: Plan, tempo: Tempo) -> bool:
-    """Whether it is ready, and not only for a moment: a report of its life before the update may have come late."""
+    """Whether it is ready, and not only for a moment."""
     return worker.phase is Phase.ACTIVE and plan.fleet.view.now_s - worker.since_s >= tempo.canary_s
 
 
@@ -158,7 +161,9 @@ def _drain(
         plan.update(
             worker, start=True, reason=f"{words}: {per_s(left_per_s)} stay, {per_s(demand.served_per_s)} needed"
         )
-    if not done:
+    if done:
+        group.memory = replace(group.memory, waits_s=None)
+    else:
         _stand_in(plan, group, active[0], tempo, words)
 
 
@@ -166,7 +171,7 @@ def _stand_in(plan: Plan, group: Group, worker: WorkerView, tempo: Tempo, words:
     """The load needs every active worker: start or make another first, if there is one or room for one."""
     wait_s = blocked_s(group, plan.fleet.view.now_s, tempo)
     if wait_s > 0:
-        plan.notes.append(f"{words}: waits {seconds(wait_s)}, workers of this group have failed")
+        plan.wait(group, f"{words}: waits {seconds(wait_s)}, workers of this group have failed")
         return
     cold = plan.free(group.of(Phase.COLD))
     version = group.safe_version
@@ -178,7 +183,33 @@ def _stand_in(plan: Plan, group: Group, worker: WorkerView, tempo: Tempo, words:
         text = "there is one worker and no room for another: requests are held until it is ready again"
         plan.update(worker, start=True, reason=f"{words}: {text}")
     else:
-        plan.notes.append(f"{words}: waits, the load needs every active worker and there is no room for another")
+        _be_patient(plan, group, worker, tempo, words)
+
+
+def _be_patient(plan: Plan, group: Group, worker: WorkerView, tempo: Tempo, words: str) -> None:
+    """Wait for the load to need one worker less, but not for ever."""
+    now_s = plan.fleet.view.now_s
+    since_s = now_s if group.memory.waits_s is None else group.memory.waits_s
+    group.memory = replace(group.memory, waits_s=since_s)
+    left_s = since_s + tempo.patience_s - now_s
+    if left_s <= 0 and not _brings_one_up(plan, tempo):
+        text = f"the load has needed every active worker for {seconds(now_s - since_s)}: one at a time all the same"
+        plan.update(worker, start=True, reason=f"{words}: {text}")
+        return
+    until = f"for {seconds(left_s)} more" if left_s > 0 else "until the one before is ready"
+    text = f"the load needs every active worker and there is no room for another ({plan.why_full(group)})"
+    plan.wait(group, f"{words}: waits {until}, {text}")
+
+
+def _brings_one_up(plan: Plan, tempo: Tempo) -> bool:
+    """Whether some worker of the endpoint is on its way, or ready only for a moment."""
+    groups = plan.fleet.startable()
+    new = (worker for group in groups for worker in group.of(Phase.ACTIVE) if worker.version == group.target_version)
+    return (
+        plan.brings_one_up
+        or bool(plan.fleet.of(Phase.STARTING))
+        or any(not _is_settled(worker, plan, tempo) for worker in new)
+    )
 
 
 def _least_busy(workers: Iterable[WorkerView]) -> list[WorkerView]:

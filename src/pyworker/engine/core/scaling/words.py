@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "number", "per_s", "seconds", "shortened"]
+import re
+from typing import Final
 
+__all__ = ["counted", "number", "per_s", "seconds", "shortened", "without_numbers"]
+
+_NUMBER: Final = re.compile(r"\d+(\.\d+)?(e[+-]\d+)?")
 _LONGEST, _HEAD, _TAIL = 300, 110, 180
 
 
@@ -30,3 +34,8 @@ def counted(count: int, noun: str) -> str:
 def shortened(text: str) -> str:
     """A failure's text for a line of a log: the beginning says what failed, the end most often why."""
     return text if len(text) <= _LONGEST else f"{text[:_HEAD]} ... {text[-_TAIL:]}"
+
+
+def without_numbers(text: str) -> str:
+    """To compare what is said with what was said before, when it is about the same."""
+    return _NUMBER.sub("", text)
