@@ -26,6 +26,7 @@ __all__ = [
     "LogSettings",
     "WorkerSettings",
     "environment",
+    "misspelt_variable",
     "set_default",
     "state_folder",
     "unknown_variables",
@@ -215,6 +216,11 @@ def unknown_variables(env: Mapping[str, str]) -> list[str]:
     known = _OTHERS | {row.name for row in VARIABLES if row.name.startswith("PYWORKER_")}
     unknown = sorted(name for name in env if name.startswith("PYWORKER_") and name not in known)
     return [_unknown_variable(name, nearest(name, known)) for name in unknown]
+
+
+def misspelt_variable(name: str) -> str:
+    """What to say of a variable that is called like one of ours and is none; "" for any other."""
+    return next(iter(unknown_variables({name: "given"})), "")
 
 
 def _unknown_variable(name: str, meant: str | None) -> str:

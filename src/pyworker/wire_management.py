@@ -60,6 +60,7 @@ class GroupInfo(msgspec.Struct, kw_only=True):
     max_workers: int | None = None
     test_workers: int = 3
     signature_scheme: int | None = None
+    drain_s: float = 30.0
     command: list[str] | None = None  # of the worker
     model_command: list[str] | None = None
     version: int = 1

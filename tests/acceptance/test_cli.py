@@ -49,7 +49,10 @@ async def test_an_engine_serves_until_it_is_asked_to_end(number: signal.Signals)
         async with aiohttp.ClientSession() as http, http.get(said["url"] + "/health") as response:
             assert response.status == 200
         command.signal(number)
-        assert (await command.ended()).status == 0
+        ended = await command.ended()
+    assert (ended.status, ended.out) == (0, "")
+    assert "\nending\n" in "\n" + ended.err
+    assert re.search(r"^ended, and so have the workers that it started; what it knows is kept in /", ended.err, re.M)
 
 
 async def test_an_engine_listens_on_loopback_and_says_where_and_with_which_key_once() -> None:

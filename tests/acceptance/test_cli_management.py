@@ -314,6 +314,21 @@ async def test_a_groups_limits_change_without_an_update(engine: ManagedEngine) -
     )
 
 
+async def test_only_what_a_file_changes_is_said_to_be_changed(engine: ManagedEngine, deployment: str) -> None:
+    engine.add_group(engine.add_endpoint("hello"), "one", provider="local")
+    said = (await ask(engine, "group", "update", "one", "-f", deployment, "--set", "test_workers=7")).out
+    assert said.startswith("workergroup hello/one is changed: launch, test_workers\n")
+
+
+async def test_an_endpoint_is_kept_that_was_to_delete_itself(engine: ManagedEngine) -> None:
+    endpoint_id = engine.add_endpoint("hello", auto_delete_in_seconds=60.0, max_workers=4)
+    changes = ("--set", "auto_delete_in_seconds=-1", "--set", "max_workers=4")
+    said = (await ask(engine, "endpoint", "update", "hello", *changes)).out
+    assert said == "endpoint hello is changed: auto_delete_in_seconds\n"
+    assert engine.endpoints[endpoint_id]["auto_delete_in_seconds"] == -1
+    assert "was so already" in (await ask(engine, "endpoint", "update", "hello", "--set", "max_workers=4")).out
+
+
 async def test_a_group_is_deleted_and_its_log_shown(engine: ManagedEngine) -> None:
     engine.add_group(engine.add_endpoint("hello"), "one")
     engine.logs = ["why"]

@@ -20,6 +20,7 @@ from pyworker.engine.management import Management
 from pyworker.errors import BadRequest
 from pyworker.wire import TokenRequest
 from tests.support.engines import API_KEY, EngineUnderTest, a_folder, an_engine
+from tests.support.no_processes import Instances, a_world
 
 KEY = {"Authorization": f"Bearer {API_KEY}"}
 ENDPOINTS = "/api/v0/endptjobs/"
@@ -70,6 +71,10 @@ async def _listed(engine: EngineUnderTest, path: str) -> list[dict[str, Any]]:
         ({"launch": {**LAUNCH, "environment": {"A": "{x}"}}}, ["launch.environment.A", "stands for nothing"]),
         ({"launch": {**LAUNCH, "environment": {"MASTER_TOKEN": "s3"}}}, ["MASTER_TOKEN", "comes from the engine"]),
         ({"launch": {**LAUNCH, "environment": {"WORKER_PORT": "1"}}}, ["WORKER_PORT", "comes from the engine"]),
+        (
+            {"launch": {**LAUNCH, "environment": {"PYWORKER_MAX_BODY_MIB": "1"}}},
+            ["launch.environment.PYWORKER_MAX_BODY_MIB", "did you mean PYWORKER_MAX_BODY_MB?"],
+        ),
         ({"launch": {**LAUNCH, "environment": {"A=B": "1"}}}, ["A=B", "no name for a variable"]),
         ({"launch": {**LAUNCH, "resources": {"cpus": -1}}}, ["launch.resources.cpus", "0 or more"]),
     ],
@@ -152,7 +157,7 @@ async def test_what_is_rotated_is_rsa_or_ticket(value: Any) -> None:
         await _refused(engine, "/api/v0/keys/rotate/", {"kind": value}, "kind")
 
 
-@pytest.mark.parametrize("value", ["x", [], 0, -1, 1e9, True])
+@pytest.mark.parametrize("value", ["x", [], 0, 1e9, True])
 async def test_the_time_until_an_endpoint_deletes_itself_is_a_number_of_seconds(value: Any) -> None:
     async with an_engine() as engine:
         endpoint = (await _listed(engine, ENDPOINTS))[0]
@@ -230,3 +235,20 @@ async def test_a_template_is_looked_for_at_the_own_endpoint_first(tmp_path: Path
             await management.create_group({"endpoint_name": "a", "template_hash": "three"})
         with pytest.raises(BadRequest, match="started by the engine"):
             await management.issue_token(TokenRequest(endpoint="a", workergroup="one"))
+
+
+async def test_a_deployment_does_not_leave_workers_with_the_provider_before(tmp_path: Path) -> None:
+    instances = Instances()
+    instances.may_end.set()
+    async with a_world(await asyncio.to_thread(a_folder, tmp_path), instances) as world:
+        management, endpoint = world.running.management, world.worker.endpoint
+        launch = Launch(worker=("true",))
+        changed = Deployment(
+            name="default",
+            parameters=EndpointParameters(max_workers=9),
+            groups=(GroupParameters(name="group", provider="ray", launch=launch),),
+        )
+        with pytest.raises(BadRequest, match="'group' has workers of the provider local; make another workergroup"):
+            await management.deploy(changed)
+        assert endpoint.parameters.max_workers == 1  # nothing of it
+        assert world.worker.group.parameters.provider == "local"

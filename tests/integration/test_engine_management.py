@@ -68,7 +68,22 @@ async def test_the_time_can_be_changed_and_counts_from_then_on() -> None:
         endpoint = (await _endpoints(engine))["default"]
         assert endpoint["auto_delete_in_seconds"] == pytest.approx(90_000, abs=60)
         assert not endpoint["auto_delete_due_24h"]
-        assert await _put(engine, path, {"auto_delete_in_seconds": -1}) == 400
+        assert await _put(engine, path, {"auto_delete_in_seconds": 0}) == 400  # at once? or never?
+
+
+async def test_that_an_endpoint_deletes_itself_can_be_taken_back(tmp_path: Path) -> None:
+    folder = await asyncio.to_thread(a_folder, tmp_path)
+    async with an_engine(folder) as engine:
+        endpoint = (await _endpoints(engine))["default"]
+        path = f"{ENDPOINTS}{endpoint['id']}/"
+        assert await _put(engine, path, {"auto_delete_in_seconds": 90_000}) == 200
+        assert await _put(engine, path, {"auto_delete_in_seconds": -1}) == 200
+        assert (await _endpoints(engine))["default"]["auto_delete_in_seconds"] is None
+        made = {"endpoint_name": "kept", "auto_delete_in_seconds": -1}
+        assert (await engine.post(ENDPOINTS, made, headers=KEY))[0] == 200
+    async with an_engine(folder) as engine:
+        found = await _endpoints(engine)
+        assert {name: one["auto_delete_in_seconds"] for name, one in found.items()} == {"default": None, "kept": None}
 
 
 async def test_an_endpoint_can_be_made_to_rest_from_the_beginning() -> None:

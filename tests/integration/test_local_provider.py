@@ -232,6 +232,8 @@ async def test_a_model_server_that_writes_its_log_by_itself_has_its_output_besid
         await provider.create(spec(model=python(writes, "{model_log}")))
         await until_log(data_dir / "1/logs/model.out", "started with")
         assert (data_dir / "1/logs/model.log").read_text() == "its own words"
+        for log in ("model.log", "model.out"):  # prompts may be in either
+            assert stat.S_IMODE((data_dir / "1/logs" / log).stat().st_mode) == 0o600
 
 
 async def test_secrets_are_readable_by_nobody_else_and_are_not_shown(data_dir: Path) -> None:
@@ -244,6 +246,8 @@ async def test_secrets_are_readable_by_nobody_else_and_are_not_shown(data_dir: P
         assert (await provider.logs(1))["worker.log"] == ["my token is ***"]
         assert SECRET not in repr(spec())
     assert stat.S_IMODE((data_dir / "1/instance.json").stat().st_mode) == 0o600
+    for log in ("worker.log", "supervisor.log"):
+        assert stat.S_IMODE((data_dir / "1/logs" / log).stat().st_mode) == 0o600
     assert stat.S_IMODE((data_dir / "1").stat().st_mode) == 0o700
     assert SECRET in (data_dir / "1/instance.json").read_text()
 

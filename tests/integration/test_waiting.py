@@ -35,6 +35,7 @@ async def test_a_reason_is_said_once_until_it_changes() -> None:
 
 
 async def test_a_terminal_is_reminded_while_it_waits_and_not_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyworker.client.waiting.FIRST_S", 0.01)
     monkeypatch.setattr("pyworker.client.waiting.EVERY_S", 0.01)
     out = Screen()
     waiting = Waiting(out)
@@ -45,6 +46,15 @@ async def test_a_terminal_is_reminded_while_it_waits_and_not_after(monkeypatch: 
     lines = said(out)
     assert set(lines) == {"the engine has not answered yet", "no worker yet"}
     assert lines == sorted(lines, reverse=True)
+
+
+async def test_what_a_call_waits_for_when_nothing_stands_in_the_way_is_its_callers_to_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pyworker.client.waiting.FIRST_S", 0.01)
+    out = Screen()
+    async with Waiting(out, "the answer is not there yet").shown():
+        await until(lambda: said(out) == ["the answer is not there yet"])
 
 
 async def test_a_client_tells_what_its_call_waits_for_soon() -> None:

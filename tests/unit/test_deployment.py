@@ -171,6 +171,7 @@ GROUP = '[endpoint]\nname = "a"\n[[workergroup]]\nworker = "mine"\n'
         ('[endpoint]\nname = 1\n[[workergroup]]\nworker = "mine"', r"^2: endpoint\.name: must be a text"),
         ('[endpoint]\nname = "a\\n"\n[[workergroup]]\nworker = "mine"', r"^2: endpoint\.name: .*printed"),
         ("[endpoints]\n" + GROUP, r"^1: endpoints: there is no such field; did you mean endpoint\?"),
+        (GROUP.replace("workergroup", "workergroups"), r"^3: workergroups: .*did you mean workergroup\?"),
         (GROUP + "[model]", r"^5: model: there is no such field"),
         ("endpoint.max_wrokers = 3\n" + GROUP.partition("\n")[2], r"1: endpoint\.max_wrokers: .*max_workers\?"),
         (GROUP.replace('"a"', '"a"\nmin_workers = 3'), r"^3: endpoint\.min_workers: .*cold_workers\?"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyworker.engine.core.limits import Buckets, Rate
+from pyworker.engine.core.limits import Buckets, Rate, source_of
 
 
 def test_so_many_at_once_and_then_so_many_a_second() -> None:
@@ -20,6 +20,24 @@ def test_so_many_at_once_and_then_so_many_a_second() -> None:
 def test_each_source_has_its_own() -> None:
     buckets = Buckets(Rate(per_s=1.0, burst=1.0))
     assert [buckets.wait_s(source, 0.0) for source in ("a", "b", "a")] == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::9", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("", ""),
+        ("unix", "unix"),
+    ],
+)
+def test_whoever_has_many_addresses_is_one_source(address: str, source: str) -> None:
+    assert source_of(address) == source
 
 
 def test_who_waits_as_long_as_told_may_call() -> None:

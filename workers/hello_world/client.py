@@ -11,6 +11,7 @@ from typing import Any
 
 from lib.test_utils import connect, print_truncate_res, test_args
 from pyworker.client import Client
+from pyworker.client.waiting import Waiting
 from pyworker.errors import PyWorkerError
 from workers.hello_world.data_types import InputData
 
@@ -46,11 +47,14 @@ async def generate_stream(client: Client, endpoint: str, data: InputData) -> Non
     sys.stdout.write("\n")
 
 
-async def ask(client: Client, endpoint: str, data: InputData) -> None:
+async def ask(client: Client, endpoint: str, data: InputData, waiting: Waiting) -> None:
     """One question by each route."""
     async with client:
         sys.stdout.write("/generate:\n")
-        print_truncate_res(await generate(client, endpoint, data))
+        sys.stdout.flush()
+        async with waiting.shown():
+            answer = await generate(client, endpoint, data)
+        print_truncate_res(answer)
         sys.stdout.write("\n/generate_stream:\n")
         await generate_stream(client, endpoint, data)
 
@@ -61,9 +65,10 @@ def main() -> int:
     parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("--max-response-tokens", type=int, default=60, metavar="N")
     args = parser.parse_args()
+    waiting = Waiting(sys.stderr, "the answer is not there yet")
     data = InputData(prompt=args.prompt, max_response_tokens=args.max_response_tokens)
     try:
-        asyncio.run(ask(connect(args), args.endpoint_group_name, data))
+        asyncio.run(ask(connect(args, waiting.heard), args.endpoint_group_name, data, waiting))
     except (PyWorkerError, CallError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

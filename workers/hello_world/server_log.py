@@ -24,7 +24,7 @@ class ServerLog:
         self._lines: TextIO = sys.stdout
         if path is not None:
             # appending, so that lines follow a file that was emptied while open (copytruncate)
-            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
             self._terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
             os.dup2(number, sys.stderr.fileno())
             self._lines = os.fdopen(number, "w", buffering=1, encoding="utf-8")

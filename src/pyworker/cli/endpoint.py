@@ -36,6 +36,7 @@ __all__ = ["app", "create", "delete", "list_", "logs", "new_key", "show", "updat
 app = typer.Typer(help="Endpoints: the names that clients ask for, and how they scale.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(help="The endpoint's name or id.")]
+BESIDE_PARAMETERS = ("endpoint_state", "auto_delete_in_seconds")
 COLUMNS = ("id", "name", "state", "min load", "cold workers", "max workers", "max queue time", "created")
 
 
@@ -120,6 +121,7 @@ def show(
     epilog=examples(
         "pyworker endpoint update hello --set max_workers=8 --set min_load=100",
         "pyworker endpoint update hello --set endpoint_state=stopped",
+        "pyworker endpoint update hello --set auto_delete_in_seconds=-1",
         "pyworker endpoint update hello -f deployment.toml",
     )
 )
@@ -132,10 +134,11 @@ def update(
 ) -> None:
     """Give an endpoint other parameters; what is not named stays. They hold at once, no worker is started anew.
 
-    endpoint_state=stopped lets it rest, endpoint_state=active goes on.
+    endpoint_state=stopped lets it rest, endpoint_state=active goes on. auto_delete_in_seconds=3600 deletes it with its
+    workers in an hour, auto_delete_in_seconds=-1 takes that back.
     """
     changes = parameters.assignments(set_)
-    state = {name: changes.pop(name) for name in ("endpoint_state",) if name in changes}
+    state = {name: changes.pop(name) for name in BESIDE_PARAMETERS if name in changes}
     wanted = parameters.endpoint_parameters(parameters.deployment(file).parameters if file else None, changes)
     changed = state | {key: value for key, value in _fields(wanted).items() if file or key in changes}
     if not changed:
@@ -143,7 +146,8 @@ def update(
     asked = management(engine, api_key)
     found = endpoint_called(asked.endpoints(), name)
     asked.change_endpoint(found.id, changed)
-    typer.echo(f"endpoint {found.endpoint_name} is changed: {', '.join(sorted(changed))}")
+    differs = sorted(key for key, value in changed.items() if getattr(found, key) != value)
+    typer.echo(f"endpoint {found.endpoint_name} {'is changed: ' + ', '.join(differs) if differs else 'was so already'}")
 
 
 @app.command("new-key", epilog=examples("pyworker endpoint new-key hello", "pyworker endpoint new-key hello --yes"))

@@ -23,6 +23,8 @@ from pyworker.cli.serving import (
     TrustOption,
     announce,
     engine_config,
+    say_ended,
+    say_ending,
     set_up_log,
 )
 
@@ -104,4 +106,6 @@ def _serve(
         folder,
         lambda running: announce(running, config.api_key, [step], as_json=as_json),
         lambda: providers_in(folder, with_ray=with_ray, ray_address=ray_address),
+        leave=say_ending,
     )
+    say_ended(folder)

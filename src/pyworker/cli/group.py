@@ -157,7 +157,7 @@ def update(
     changed = {} if cancel else _changed(group, file, changes)
     if changed:
         asked.change_group(group.id, changed)
-        typer.echo(f"workergroup {full_name(group)} is changed: {', '.join(sorted(changed))}")
+        _say_changed(group, group_called(asked.groups(), str(group.id)), changed)
     if changed and changed.keys() <= AT_ONCE:
         return
     if not changed or _version(asked, group) == group.version:
@@ -192,6 +192,14 @@ def logs(
     asked = management(engine, api_key)
     found = group_called(asked.groups(), name)
     show_logs(lambda: asked.group_logs(found.id, tail), level, tail, following=following, as_json=as_json)
+
+
+def _say_changed(before: GroupInfo, after: GroupInfo, told: dict[str, Any]) -> None:
+    """What has changed of what the engine was told. A launch is not shown: another one has another version."""
+    shown = (name for name in told if getattr(before, name, None) != getattr(after, name, None))
+    changed = sorted([*shown, *(("launch",) if "launch" in told and after.version != before.version else ())])
+    words = f"is changed: {', '.join(changed)}" if changed else "was as the file says"
+    typer.echo(f"workergroup {full_name(before)} {words}")
 
 
 def _version(asked: Management, group: GroupInfo) -> int:

@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +32,8 @@ __all__ = [
     "TrustOption",
     "announce",
     "engine_config",
+    "say_ended",
+    "say_ending",
     "set_up_log",
     "tls_files",
 ]
@@ -154,6 +157,23 @@ def announce(running: RunningEngine, given_key: str | None, next_steps: Sequence
     for step in next_steps:
         typer.echo(f"  {step}")
     typer.echo("")
+
+
+def say_ending(running: RunningEngine) -> None:
+    """That it was heard, and what still takes time; on stderr, where the log is."""
+    workers = [worker for worker in running.engine.registry.all_workers if worker.runs_here]
+    count = f"{len(workers)} worker{'' if len(workers) == 1 else 's'}"
+    _say_last(f"\nending: {count} finish what they have first" if workers else "\nending")
+
+
+def say_ended(folder: Path) -> None:
+    """The last word."""
+    _say_last(f"ended, and so have the workers that it started; what it knows is kept in {folder}")
+
+
+def _say_last(text: str) -> None:
+    with contextlib.suppress(OSError):  # whoever read it may be gone, which must not keep workers from ending
+        typer.echo(text, err=True)
 
 
 def _network(text: str, option: str) -> Network:

@@ -24,6 +24,8 @@ from pyworker.cli.serving import (
     TrustOption,
     announce,
     engine_config,
+    say_ended,
+    say_ending,
     set_up_log,
 )
 
@@ -112,4 +114,6 @@ def _serve(
         lambda running: announce(running, config.api_key, [step], as_json=as_json),
         lambda: providers_in(folder, with_ray=with_ray, ray_address=ray_address),
         deployment,
+        say_ending,
     )
+    say_ended(folder)

@@ -10,14 +10,19 @@ from typing import Final, TextIO
 
 __all__ = ["Waiting"]
 
+FIRST_S: Final = 1.0
 EVERY_S: Final = 5.0
 
 
 class Waiting:
-    """Says on ``out`` what a call waits for: every few seconds on a terminal, elsewhere whenever that changes."""
+    """Says on ``out`` what a call waits for: every few seconds on a terminal, elsewhere whenever that changes.
 
-    def __init__(self, out: TextIO) -> None:
+    ``at_first`` is what it waits for while nothing stands in the way.
+    """
+
+    def __init__(self, out: TextIO, at_first: str = "the engine has not answered yet") -> None:
         self._out = out
+        self._at_first = at_first
         self._began_s = time.monotonic()
         self._reason = ""
 
@@ -41,11 +46,12 @@ class Waiting:
                 await asyncio.wait([reminding])
 
     async def _remind(self) -> None:
+        await asyncio.sleep(FIRST_S)
         while True:
-            await asyncio.sleep(EVERY_S)
             self._say()
+            await asyncio.sleep(EVERY_S)
 
     def _say(self) -> None:
         waited_s = time.monotonic() - self._began_s
-        self._out.write(f"waiting for {waited_s:.0f} s: {self._reason or 'the engine has not answered yet'}\n")
+        self._out.write(f"waiting for {waited_s:.0f} s: {self._reason or self._at_first}\n")
         self._out.flush()

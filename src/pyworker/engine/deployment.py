@@ -9,7 +9,7 @@ from typing import Final
 
 from pyworker.engine.core.deployment.reading import Deployment, Surroundings, read_deployment
 from pyworker.errors import DeploymentError
-from pyworker.settings import environment, unknown_variables
+from pyworker.settings import environment, misspelt_variable
 
 __all__ = ["FILE_NAME", "Deployment", "load"]
 
@@ -30,7 +30,7 @@ def load(path: Path, env: Mapping[str, str] | None = None) -> Deployment:
         environment=environment() if env is None else env,
         worker_command=partial(_worker_command, folder),
         folder=partial(_folder, folder),
-        variable_problem=_variable_problem,
+        variable_problem=misspelt_variable,
     )
     read = read_deployment(_text(file), around)
     if isinstance(read, Deployment):
@@ -67,7 +67,3 @@ def _folder(folder: Path, path: str) -> str:
     if not chosen.is_dir():
         raise ValueError(f"there is no folder {chosen}")
     return str(chosen)
-
-
-def _variable_problem(name: str) -> str:
-    return next(iter(unknown_variables({name: "given"})), "")

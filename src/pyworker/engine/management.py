@@ -6,13 +6,14 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from pyworker.engine.core.addresses import is_loopback
+from pyworker.engine.core.asked import by_their_names, kept_as_given, known_scheme, seconds_left, wanted_state
 from pyworker.engine.core.deployment.reading import Deployment
 from pyworker.engine.core.derived import account_key, digest
 from pyworker.engine.core.endpoints import Endpoint, Group
@@ -26,7 +27,7 @@ from pyworker.engine.instances import Instances
 from pyworker.engine.scaler import Scaler
 from pyworker.engine.store.rows import AccountKeyRow
 from pyworker.errors import BadRequest, JsonDataException, LaunchForbidden, NotFound, PyWorkerError
-from pyworker.tickets import SCHEMES, Scheme
+from pyworker.settings import misspelt_variable
 from pyworker.wire import TokenAnswer, TokenRequest, convert
 from pyworker.wire_management import EndpointRequest, GroupRequest
 
@@ -35,12 +36,7 @@ __all__ = ["Management"]
 log = logging.getLogger("pyworker.engine")
 
 MOST_TAIL: Final = 2_000
-MOST_LEFT_S: Final = 1e9
 LOOK_EVERY_S: Final = 1.0  # for endpoints that delete themselves
-STATES: Final = ("active", "stopped")
-_OTHER_NAMES: Final = {"min_workers": "cold_workers"}
-_NOT_EXTRA: Final = {"id", "api_key", "endpoint_id", "endpoint_name", "launch", "client_id", "created_at", "version"}
-_SECRET: Final = {"docker_login_user", "docker_login_pass", "docker_login_repo"}  # clients send them; not ours to keep
 
 
 class Management:
@@ -59,8 +55,9 @@ class Management:
         """A new endpoint from the fields of the wire. Raises JsonDataException, BadRequest, StoreError."""
         asked = convert(fields, EndpointRequest)
         name = checked_name(asked.endpoint_name, "endpoint_name")
-        parameters = checked(EndpointParameters(), _renamed(fields))
-        auto_delete_in_s, state = _left_s(asked), _state(asked)
+        parameters = checked(EndpointParameters(), by_their_names(fields))
+        left_s, state = seconds_left(asked), wanted_state(asked)
+        auto_delete_in_s = left_s if left_s is not None and left_s > 0 else None
         endpoint = await self._engine.records.add_endpoint(name, parameters, auto_delete_in_s)
         if state is not None:
             await self._engine.records.change_endpoint(endpoint, state=state)
@@ -72,17 +69,18 @@ class Management:
         asked = convert(fields, EndpointRequest)
 
         def merged(before: EndpointParameters) -> EndpointParameters:
-            return checked(before, _renamed(fields))
+            return checked(before, by_their_names(fields))
 
         changes: dict[str, Any] = {"parameters": merged}
-        state = _state(asked)
+        state = wanted_state(asked)
         if state is not None:
             changes["state"] = state
         if asked.endpoint_name is not None:
             changes["name"] = checked_name(asked.endpoint_name, "endpoint_name")
-        auto_delete_in_s = _left_s(asked)
-        if auto_delete_in_s is not None:  # from now on
-            changes["auto_delete_in_seconds"] = time.time() - endpoint.created_epoch_s + auto_delete_in_s
+        left_s = seconds_left(asked)
+        if left_s is not None:  # from now on; or never, after all
+            since_made_s = time.time() - endpoint.created_epoch_s
+            changes["auto_delete_in_seconds"] = None if left_s < 0 else since_made_s + left_s
         await self._engine.records.change_endpoint(endpoint, **changes)
         self._changed(endpoint, "changed")
 
@@ -132,8 +130,8 @@ class Management:
         if base is None and parameters.launch is not None and asked.provider is None:
             words = "is missing: with a launch it is local or ray; without one, external workers join with a token"
             raise JsonDataException({"provider": words})
-        require_launch_fits(parameters)
-        group = await self._engine.records.add_group(endpoint, parameters, _extra(fields))
+        require_launch_fits(parameters, misspelt_variable)
+        group = await self._engine.records.add_group(endpoint, parameters, kept_as_given(fields))
         self._changed(endpoint, f"given the workergroup {parameters.name}")
         return group
 
@@ -165,12 +163,17 @@ class Management:
             self._require_change_fits(group, before, wanted)
             return wanted
 
-        await self._engine.records.change_group(group, merged, _extra(fields))
+        await self._engine.records.change_group(group, merged, kept_as_given(fields))
         self._changed(group.endpoint, f"changed: its workergroup {group.parameters.name} has version {group.version}")
 
     def _require_change_fits(self, group: Group, before: GroupParameters, wanted: GroupParameters) -> None:
         if (wanted.provider, wanted.launch) != (before.provider, before.launch):
-            require_launch_fits(wanted)
+            require_launch_fits(wanted, misspelt_variable)
+        self._require_provider_fits(group, wanted)
+
+    def _require_provider_fits(self, group: Group, wanted: GroupParameters) -> None:
+        """Raises BadRequest when workers would be left with the provider before."""
+        before = group.parameters
         if wanted.provider != before.provider and self._engine.registry.members(group):
             raise BadRequest(
                 f"provider: the workergroup {before.name!r} has workers of the provider {before.provider}; "
@@ -209,15 +212,28 @@ class Management:
     async def deploy(self, deployment: Deployment) -> Endpoint:
         """Make the endpoint as it is described; what has changed is changed, and another launch rolled out.
 
-        Groups whose workers are started here and that are described no more are removed. Raises StoreError.
+        Groups whose workers are started here and that are described no more are removed. Raises StoreError; BadRequest
+        for a group with workers that is to have another provider: then nothing is changed.
         """
         endpoint = next((one for one in self._engine.registry.endpoints if one.name == deployment.name), None)
+        if endpoint is not None:
+            self._require_providers_fit(endpoint, deployment.groups)
         if endpoint is None:
             endpoint = await self._engine.records.add_endpoint(deployment.name, deployment.parameters)
         elif endpoint.parameters != deployment.parameters:
             await self._engine.records.change_endpoint(endpoint, parameters=deployment.parameters)
+        await self._deploy_groups(endpoint, deployment.groups)
+        self._changed(endpoint, "as its deployment describes it")
+        return endpoint
+
+    def _require_providers_fit(self, endpoint: Endpoint, described: Sequence[GroupParameters]) -> None:
+        wanted = {parameters.name: parameters for parameters in described}
+        for group in self._engine.registry.groups(endpoint):
+            self._require_provider_fits(group, wanted.get(group.parameters.name, group.parameters))
+
+    async def _deploy_groups(self, endpoint: Endpoint, described: Sequence[GroupParameters]) -> None:
         groups = {group.parameters.name: group for group in self._engine.registry.groups(endpoint)}
-        for parameters in deployment.groups:
+        for parameters in described:
             self.templates[endpoint.id, parameters.name] = parameters
             group = groups.pop(parameters.name, None)
             if group is None:
@@ -227,8 +243,6 @@ class Management:
         for group in groups.values():
             if group.parameters.launch is not None:
                 await self.delete_group(group)
-        self._changed(endpoint, "as its deployment describes it")
-        return endpoint
 
     # --- workers ---
 
@@ -243,7 +257,7 @@ class Management:
             )
         asked = query.signature_scheme or group.parameters.signature_scheme
         worker, mtoken = await self._engine.records.add_worker(
-            group, scheme=_scheme(asked), url=query.url or "", reported_id=query.id
+            group, scheme=known_scheme(asked), url=query.url or "", reported_id=query.id
         )
         self._engine.journal.note(endpoint, f"a token for a worker is issued (number {worker.number})", group=group)
         key = worker.ticket_key
@@ -348,35 +362,3 @@ class Management:
 
 def _next(generation: int) -> int:
     return generation + 1
-
-
-def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {_OTHER_NAMES.get(name, name): value for name, value in fields.items()}
-
-
-def _extra(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of the wire that mean nothing here and are given back as they came."""
-    known = _NOT_EXTRA | _SECRET | set(GroupParameters.__struct_fields__)
-    return {name: value for name, value in fields.items() if name not in known and value is not None}
-
-
-def _left_s(asked: EndpointRequest) -> float | None:
-    left_s = asked.auto_delete_in_seconds
-    if left_s is not None and not 0 < left_s < MOST_LEFT_S:
-        raise JsonDataException({"auto_delete_in_seconds": f"must be a number above 0, below {MOST_LEFT_S:g}"})
-    return left_s
-
-
-def _state(asked: EndpointRequest) -> str | None:
-    if asked.endpoint_state not in {None, *STATES}:
-        raise JsonDataException({"endpoint_state": f"is {' or '.join(STATES)}"})
-    return asked.endpoint_state
-
-
-def _scheme(number: int | None) -> Scheme | None:
-    if number is None:
-        return None
-    for scheme in SCHEMES:
-        if scheme == number:
-            return scheme
-    raise BadRequest("signature_scheme is 1, 3 or 4; leave it out for tickets")

@@ -24,12 +24,14 @@ def serve(
     announce: Callable[[RunningEngine], None],
     providers: Providers = dict,
     deployment: Deployment | None = None,
+    leave: Callable[[RunningEngine], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, with the endpoint that a deployment describes; a second signal is not needed.
 
-    ``announce`` is called once it listens. Raises ConfigurationError, StoreError, ProviderError.
+    ``announce`` is called once it listens, ``leave`` before its workers are told to end. Raises ConfigurationError,
+    StoreError, ProviderError; BadRequest when the deployment cannot take the place of what is there.
     """
-    run(_serve(config, folder, announce, providers, deployment))
+    run(_serve(config, folder, announce, providers, deployment, leave))
 
 
 async def _serve(
@@ -38,6 +40,7 @@ async def _serve(
     announce: Callable[[RunningEngine], None],
     providers: Providers,
     deployment: Deployment | None,
+    leave: Callable[[RunningEngine], None],
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,6 +50,7 @@ async def _serve(
             await running.management.deploy(deployment)
         announce(running)
         await stop.wait()
+        leave(running)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

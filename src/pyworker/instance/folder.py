@@ -24,6 +24,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
+from pyworker.instance.logs import for_nobody_else
 from pyworker.instance.order import Ended, Order
 
 __all__ = ["Folder"]
@@ -103,7 +104,7 @@ class Folder:
         """Whole or not at all."""
         temporary = self.path / f"{name}.{os.getpid()}.new"
         try:
-            with open(temporary, "w", opener=_for_nobody_else, encoding="utf-8") as file:
+            with open(temporary, "w", opener=for_nobody_else, encoding="utf-8") as file:
                 json.dump(message, file)
             temporary.replace(self.path / name)
         except OSError:
@@ -163,10 +164,6 @@ def _take(fd: int, kind: int) -> bool:
             raise
         return False
     return True
-
-
-def _for_nobody_else(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _as(type_: Callable[..., _T], found: dict[str, Any]) -> _T:

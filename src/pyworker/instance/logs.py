@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-__all__ = ["MAX_LOG_BYTES", "bound", "last_lines", "rotate"]
+__all__ = ["MAX_LOG_BYTES", "begin", "bound", "for_nobody_else", "last_lines", "rotate"]
 
 MAX_LOG_BYTES: Final = 64 * 1024 * 1024
 _TAIL_BYTES: Final = 256 * 1024
@@ -26,12 +26,23 @@ def rotate(*paths: Path) -> None:
             path.replace(older(path))
 
 
+def begin(path: Path) -> None:
+    """An empty log that nobody else may read, whatever mode its writer would give it: it may hold prompts."""
+    os.close(for_nobody_else(str(path), os.O_WRONLY | os.O_CREAT))
+
+
+def for_nobody_else(path: str, flags: int) -> int:
+    """An ``opener``: a file that is made has the mode 0600."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
 def bound(*paths: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
     """Copy a log that is too long away and empty it, in place because its writer holds it open."""
     for path in paths:
         with contextlib.suppress(OSError):  # it may not be there, and a full disk is what emptying it helps against
             if path.stat().st_size > max_bytes:
                 with contextlib.suppress(OSError):
+                    begin(older(path))
                     shutil.copyfile(path, older(path))
                 os.truncate(path, 0)
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from pyworker.instance.logs import for_nobody_else
+
 __all__ = ["SHOWN_CHARS", "SHOWN_LINES", "Child", "LaunchFailed", "adopt_orphans", "end_orphans", "reap", "start"]
 
 SHOWN_LINES: Final = 5  # of the log of a process that ended
@@ -70,7 +72,7 @@ def start(
     if not command:
         raise LaunchFailed(f"{field} is empty: give the command of the {what}")
     try:
-        with contextlib.nullcontext() if log is None else log.open("ab") as output:
+        with contextlib.nullcontext() if log is None else open(log, "ab", opener=for_nobody_else) as output:
             process = subprocess.Popen(  # noqa: S603 - it is what we are for
                 list(command),
                 env=dict(env),

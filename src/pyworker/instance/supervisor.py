@@ -79,6 +79,7 @@ class Supervisor:
         chosen = self._choose()
         logs.rotate(*self._logs)
         if order.model is not None:
+            logs.begin(folder.model_log)
             output = folder.model_output if logs_by_itself(order) else folder.model_log
             env = model_environment(order, chosen, environment)
             self._start_one("model server", order.model, chosen, env, output, "launch.model")

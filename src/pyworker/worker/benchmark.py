@@ -45,10 +45,15 @@ class ScoreStore:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             temporary = self._folder / f"{name}.{os.getpid()}.tmp"
-            temporary.write_text(json.dumps({"capacity_per_s": capacity, "measured_at": time.time()}))
+            with open(temporary, "w", opener=_for_nobody_else, encoding="utf-8") as file:
+                json.dump({"capacity_per_s": capacity, "measured_at": time.time()}, file)
             temporary.replace(self._folder / f"{name}.json")
         except OSError as error:
             log.warning("the benchmark's score cannot be kept in %s: %s", self._folder, error)
+
+
+def _for_nobody_else(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class Benchmark:

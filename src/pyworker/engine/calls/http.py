@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from pyworker.engine.core.keys import owner
-from pyworker.engine.core.limits import Buckets
+from pyworker.engine.core.limits import Buckets, source_of
 from pyworker.engine.engine import Engine
 from pyworker.engine.management import Management
 from pyworker.engine.scaler import Scaler
@@ -149,7 +149,7 @@ def _limited(request: web.Request, error: PyWorkerError) -> PyWorkerError:
     ``/route/`` as final: there a wrong key stays one.
     """
     if isinstance(error, WrongKey | WrongToken) and request.path != ROUTE:
-        wait_s = request.app[ENGINE].limits.failures.wait_s(request.remote, time.monotonic())
+        wait_s = request.app[ENGINE].limits.failures.wait_s(source_of(request.remote or ""), time.monotonic())
         if wait_s > 0:
             words = f"too many wrong keys or tokens from this address; the last: {error}"
             return TooManyCalls(words, retry_after_s=wait_s)

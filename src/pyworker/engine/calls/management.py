@@ -310,6 +310,7 @@ def group_info(group: Group) -> dict[str, Any]:
         "max_workers": parameters.max_workers,
         "test_workers": parameters.test_workers,
         "signature_scheme": parameters.signature_scheme,
+        "drain_s": parameters.drain_s,
         "command": list(launch.worker) if launch else None,
         "model_command": list(launch.model) if launch and launch.model else None,
         "version": group.version,

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from pyworker.engine.calls.http import ENGINE, answer, bearer, limit, read_body, whole_number
 from pyworker.engine.core.addresses import host_of
+from pyworker.engine.core.limits import source_of
 from pyworker.engine.core.workers import Worker
 from pyworker.engine.engine import Engine, utc_now
 from pyworker.errors import BadRequest, PyWorkerError, WrongToken
@@ -84,5 +85,5 @@ def _refusals_noted(request: web.Request, worker_id: int) -> Generator[None]:
     except PyWorkerError as error:
         engine = request.app[ENGINE]
         engine.meters.refused_reports += 1
-        engine.refusals.refused(request.remote or "", worker_id, str(error), time.monotonic())
+        engine.refusals.refused(source_of(request.remote or ""), worker_id, str(error), time.monotonic())
         raise

@@ -6,7 +6,7 @@ Values are never part of a problem's words: they may be secrets.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from pyworker.engine.core.parameters import PLACEHOLDERS, GroupParameters, Launch, checked
@@ -43,8 +43,10 @@ def variable_problem(name: str) -> str:
     return ""
 
 
-def require_launch_fits(group: GroupParameters) -> None:
+def require_launch_fits(group: GroupParameters, misspelt_variable: Callable[[str], str]) -> None:
     """Whether the provider and the launch go together, and the launch can be started.
+
+    ``misspelt_variable`` says what is wrong with a variable that is called like one of ours, "" for nothing.
 
     Raises JsonDataException ``{field: what it must be}`` with all that is wrong.
     """
@@ -53,7 +55,7 @@ def require_launch_fits(group: GroupParameters) -> None:
         if group.provider != "external":
             raise JsonDataException({"launch": f"is missing: the provider {group.provider} starts its workers with it"})
         return
-    problems = dict(_problems(launch))
+    problems = dict(_problems(launch, misspelt_variable))
     if group.provider == "external":
         words = "must be local or ray with a launch; external workers join with a token and are not started"
         problems = {"provider": words, **problems}
@@ -61,14 +63,14 @@ def require_launch_fits(group: GroupParameters) -> None:
         raise JsonDataException(problems)
 
 
-def _problems(launch: Launch) -> Iterator[tuple[str, str]]:
+def _problems(launch: Launch, misspelt_variable: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     for name, command in (("worker", launch.worker), ("model", launch.model)):
         if command is not None and not (command and command[0]):
             yield f"launch.{name}", 'must name a program, as ["program", "--option"]: no shell reads it'
         yield from _unusable(f"launch.{name}", *(command or ()))
     for name, value in launch.environment.items():
         place = f"launch.environment.{name}"
-        if problem := variable_problem(name):
+        if problem := variable_problem(name) or misspelt_variable(name):
             yield place, problem
         else:
             yield from _unusable(place, value)

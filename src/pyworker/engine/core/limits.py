@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from typing import Final
 
-__all__ = ["Buckets", "Limits", "Rate", "Rates"]
+__all__ = ["Buckets", "Limits", "Rate", "Rates", "source_of"]
 
 MOST_SOURCES: Final = 10_000
 
@@ -25,11 +26,26 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """``failures`` of authentication by address, ``reports`` by mtoken, ``management`` calls by account key."""
+    """``failures`` of authentication by ``source_of``, ``reports`` by mtoken, ``management`` calls by account key."""
 
     failures: Rate = Rate(10.0, 20.0)
     reports: Rate = Rate(10.0, 30.0)
     management: Rate = Rate(50.0, 100.0)
+
+
+def source_of(address: str) -> str:
+    """Whose calls from this address are counted together: an IPv4 address, or the /64 that an IPv6 address lies in.
+
+    Whoever has one IPv6 address has 2**64 of them.
+    """
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return str(parsed)
+    mapped = parsed.ipv4_mapped
+    return str(mapped) if mapped else str(ip_network((int(parsed) >> 64 << 64, 64)))
 
 
 class Buckets:

@@ -145,6 +145,11 @@ class Worker:
         return not (self.is_external and self.gone)
 
     @property
+    def runs_here(self) -> bool:
+        """Whether it is one that was started here, and has not ended."""
+        return not self.is_external and self.life not in {Life.STOPPED, Life.FAILED}
+
+    @property
     def is_ready(self) -> bool:
         """Whether it takes requests."""
         return self.reported == "IDLE" and not self.gone and bool(self.url) and self.life in _LOADS

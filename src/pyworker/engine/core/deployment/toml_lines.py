@@ -36,7 +36,8 @@ class TomlLines:
             keys = _keys(dotted)
             if bracket:
                 table = self._open(keys, is_array=bracket == "[[")
-                self._lines.setdefault(table, line)
+                for depth in range(1, len(table) + 1):  # an array, and what only stands in longer names, begin here too
+                    self._lines.setdefault(table[:depth], line)
             else:
                 for depth in range(1, len(keys) + 1):
                     self._lines.setdefault((*table, *keys[:depth]), line)
