@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
 
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters
 from pyworker.engine.core.scaling.memory import Tempo
+from pyworker.engine.core.scaling.view import Phase, View
 from pyworker.simulate.arrivals import Arrival, Stretch, by_chance, evenly
-from pyworker.simulate.machine import Behaviour
+from pyworker.simulate.machine import Behaviour, Power
 from pyworker.simulate.network import Faults
 from pyworker.simulate.run import Simulation
 
@@ -60,6 +62,11 @@ def a_day(seed: int) -> Day:
     ]
     faults = Faults(random.choice([0.0, 0.3]), random.choice([0.0, 0.3]), 4.0, random.choice([0.0, 0.3]))
     stretches = [Stretch(60.0, random.choice([0.0, 0.5, 4.0, 10.0])) for _ in range(3)]
+    rejects_above_s, lies = random.choice([math.inf, math.inf, 3.0]), random.choice([0.0, 0.0, 0.2])
+    groups = [
+        (parameters, replace(behaviour, rejects_above_s=rejects_above_s, lies=lies)) for parameters, behaviour in groups
+    ]
+    faults = replace(faults, slow_call=random.choice([0.0, 0.0, 0.05]))
     rough = list(by_chance(random, stretches, MOST_COST / 2, spread=1.0))
     calm = list(evenly([Stretch(CALM_S, random.choice([0.0, 0.2, 2.0]))], MOST_COST / 2))
     return Day(parameters, groups, faults, rough, calm)
@@ -94,6 +101,8 @@ def test_whatever_happens(seed: int) -> None:
 
     assert max(sum(sample.phases.values()) for sample in run.samples) <= day.parameters.max_workers
     slowest_per_s = min(behaviour.capacity_per_s * 0.8 for _, behaviour in day.groups)
+    if any(behaviour.lies for _, behaviour in day.groups):
+        return  # of those that lie nobody knows how long one would wait
     assert run.engine.longest_wait_s <= day.parameters.max_queue_time + 2 * MOST_COST / slowest_per_s
 
 
@@ -101,3 +110,42 @@ def test_the_same_seed_is_the_same_day() -> None:
     first, second = lived(3)[1], lived(3)[1]
     assert first.done == second.done
     assert first.samples == second.samples
+
+
+def test_a_worker_that_refuses_what_would_wait_loses_nothing() -> None:
+    groups = [(GroupParameters(), Behaviour(rejects_above_s=1.0))]
+    run = Simulation(EndpointParameters(max_workers=1, cold_workers=0), groups, seed=1)
+    run.arrive(evenly([Stretch(60.0, 4.0)], MOST_COST / 2))
+    run.run(600.0)
+    machines = run.engine.machines.by_number.values()
+    assert sum(machine.rejected for machine in machines) > 10
+    assert [request for request in run.requests if request.served != 1] == []
+
+
+def test_a_client_that_comes_with_an_expired_ticket_gets_another() -> None:
+    groups = [(GroupParameters(), Behaviour())]
+    run = Simulation(EndpointParameters(max_workers=2), groups, seed=1, faults=Faults(slow_call=0.5))
+    run.arrive(evenly([Stretch(60.0, 1.0)], MOST_COST / 2))
+    run.run(1500.0)
+    assert max(request.sent for request in run.requests) > 2
+    assert [request for request in run.requests if request.served != 1] == []
+
+
+def test_a_report_from_before_a_restart_gives_a_starting_worker_no_request() -> None:
+    refused = 0
+    for seed in range(3):
+        groups = [(GroupParameters(), Behaviour(restart_s=20.0, crash_every_s=30.0))]
+        faults = Faults(late=0.9, late_s=15.0)
+        run = Simulation(EndpointParameters(max_workers=3), groups, seed=seed, faults=faults, tempo=QUICK)
+        run.arrive(evenly([Stretch(200.0, 4.0)], MOST_COST / 2))
+        run.engine.decided = lambda view, _, run=run: _require_none_too_early(run, view)
+        run.run(300.0)
+        refused += run.engine.refused
+    assert refused > 10
+
+
+def _require_none_too_early(run: Simulation, view: View) -> None:
+    """No worker that loads is taken for one that is ready."""
+    for worker in view.workers:
+        machine = run.engine.machines.by_number[worker.id]
+        assert not (worker.phase is Phase.ACTIVE and machine.power is Power.LOADING)

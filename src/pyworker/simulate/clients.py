@@ -53,7 +53,7 @@ class Clients:
         request.sent += 1
         machine = self._engine.machines.at(answer.url)
         accepted = machine is not None and machine.accept(
-            request.idx, request.cost, lambda well: self._settle(request, well=well)
+            request.idx, request.cost, float(answer.signature), lambda well: self._settle(request, well=well)
         )
         if not accepted:
             self._ask_later(request)

@@ -23,7 +23,7 @@ from pyworker.simulate.machine import Behaviour, Machine
 from pyworker.simulate.machines import Machines
 from pyworker.simulate.network import Network
 from pyworker.simulate.timeline import Timeline
-from pyworker.wire import AuthData, RouteAnswer, RouteRequest, WaitingAnswer
+from pyworker.wire import AuthData, FinishedRequest, RouteAnswer, RouteRequest, WaitingAnswer
 
 __all__ = ["SimulatedEngine"]
 
@@ -41,8 +41,8 @@ class _NoSigner(Signer):
         self.generation = 1
         self.public_key_pem = b""
 
-    def sign(self, worker: Worker, claims: AuthData, epoch_s: float) -> AuthData:
-        return dataclasses.replace(claims, signature=f"simulated for {worker.number} at {epoch_s}")
+    def sign(self, worker: Worker, claims: AuthData, epoch_s: float) -> AuthData:  # noqa: ARG002
+        return dataclasses.replace(claims, signature=str(epoch_s - _EPOCH_S))  # when, for who checks
 
     def request_uuid(self) -> str:
         return ""
@@ -67,6 +67,7 @@ class SimulatedEngine:
         self.dispatcher = Dispatcher(self.registry, _NoSigner(), numbers, below=random.randrange)
         self.decision = Decision((), Memory(), "")
         self.decided: Callable[[View, Decision], None] = lambda _view, _decision: None
+        self.refused = 0  # reports
         self.longest_wait_s = 0.0  # expected when a request was given to a worker, that request included
         self._timeline, self._network, self._random, self._tempo = timeline, network, random, tempo
         self._given: set[tuple[str, int]] = set()  # a ticket is given again to whoever asks again
@@ -135,13 +136,24 @@ class SimulatedEngine:
             try:
                 worker = self.registry.identify(status, self._timeline.now_s)
             except WrongToken:
-                return  # it was destroyed while this was on its way
+                self.refused += 1  # it was destroyed or started anew while this was on its way, or lies
+                return
             self.dispatcher.report(worker, status, self._timeline.now_s)
-            self.dispatcher.finished(worker, finished)
-            machine.outbox = [request for request in machine.outbox if request not in finished]
             self._serve_line()
 
         self._network.send(take)
+        if finished:
+            mtoken = machine.mtoken
+            self._network.send(lambda: self._take_finished(machine, mtoken, finished))
+
+    def _take_finished(self, machine: Machine, mtoken: str, finished: Sequence[FinishedRequest]) -> None:
+        try:
+            worker = self.registry.worker_of(mtoken, machine.number, or_before=True)
+        except WrongToken:
+            return
+        self.dispatcher.finished(worker, finished)
+        machine.outbox = [request for request in machine.outbox if request not in finished]
+        self._serve_line()
 
     # --- as time passes ---
 

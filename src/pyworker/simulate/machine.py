@@ -4,16 +4,36 @@ fail. What it says goes to the engine as the messages of the wire.
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
+from typing import Any, Final
+
+import msgspec
 
 from pyworker.simulate.timeline import Timeline
+from pyworker.tickets import LIFE_S
 from pyworker.wire import FinishedRequest, WorkerStatus
 
-__all__ = ["Behaviour", "Machine", "Power"]
+__all__ = ["LIES", "Behaviour", "Machine", "Power"]
+
+
+LIES: Final[Sequence[Mapping[str, Any]]] = (
+    {"max_perf": math.nan},
+    {"max_perf": -5.0},
+    {"max_perf": 1e308},
+    {"cur_load": math.nan},
+    {"cur_load": -1e308},
+    {"cur_load": 1e308},
+    {"num_requests_recieved": 0},
+    {"working_request_idxs": [1, 2, 3]},
+    {"mtoken": "a guess"},
+    {"id": 1},
+    {"url": "http://127.0.0.1:9"},
+)
 
 
 class Power(Enum):
@@ -39,6 +59,8 @@ class Behaviour:
     crash_every_s: float = 0.0  # on the mean, while ready; 0: never
     drain_limit_s: float = 30.0
     bad_versions: frozenset[int] = frozenset()  # of these none starts
+    rejects_above_s: float = math.inf  # a request that would wait longer is answered 429
+    lies: float = 0.0  # chance for each report
 
 
 @dataclass(slots=True)
@@ -49,7 +71,7 @@ class _Job:
 
 
 class Machine:
-    """``number`` and ``mtoken`` are the worker's; ``version`` is what it starts next."""
+    """``number`` and ``mtoken`` are the worker's, another mtoken at each start; ``version`` is what it starts next."""
 
     def __init__(
         self, number: int, mtoken: str, version: int, behaviour: Behaviour, random: Random, timeline: Timeline
@@ -59,7 +81,9 @@ class Machine:
         self.power = Power.OFF
         self.served: list[int] = []  # request_idx, in order
         self.outbox: list[FinishedRequest] = []
-        self.crashes_allowed = True
+        self.crashes_allowed = True  # and lies
+        self.rejected = 0
+        self._started_s = 0.0
         self._behaviour, self._random, self._timeline = behaviour, random, timeline
         self._capacity_per_s = behaviour.capacity_per_s * random.uniform(
             1.0 - behaviour.capacity_spread, 1.0 + behaviour.capacity_spread
@@ -73,9 +97,10 @@ class Machine:
 
     # --- its provider ---
 
-    def start(self) -> None:
+    def start(self, mtoken: str) -> None:
         """Its processes start; it loads."""
         self._run += 1
+        self.mtoken, self._started_s = mtoken, self._timeline.now_s
         self._received, self._served_cost = 0, 0.0
         self.power = Power.LOADING
         behaviour = self._behaviour
@@ -101,9 +126,16 @@ class Machine:
 
     # --- its clients ---
 
-    def accept(self, request_idx: int, cost: float, settle: Callable[[bool], None]) -> bool:
-        """Take a request in, unless it is not ready; ``settle`` is called when it was served, or is cut off."""
-        if self.power is not Power.READY:
+    def accept(self, request_idx: int, cost: float, issued_s: float, settle: Callable[[bool], None]) -> bool:
+        """Take a request in, unless it is not ready, its ticket holds no more, or it would wait for too long.
+
+        ``settle`` is called when it was served, or is cut off.
+        """
+        if self.power is not Power.READY or not max(self._started_s, self._timeline.now_s - LIFE_S) <= issued_s:
+            return False
+        if sum(job.cost for job in self._queue) / self._capacity_per_s > self._behaviour.rejects_above_s:
+            self.rejected += 1
+            self.outbox.append(FinishedRequest(request_idx, success=False, status="Rejected"))
             return False
         self._received += 1
         self._queue.append(_Job(request_idx, cost, settle))
@@ -119,7 +151,12 @@ class Machine:
     # --- what it says ---
 
     def status(self) -> WorkerStatus:
-        """Its report, as of now."""
+        """Its report, as of now; or a lie."""
+        status = self._truth()
+        lies = self.crashes_allowed and self._random.random() < self._behaviour.lies
+        return msgspec.structs.replace(status, **self._random.choice(LIES)) if lies else status
+
+    def _truth(self) -> WorkerStatus:
         states = {Power.LOADING: "starting", Power.READY: "ready", Power.DRAINING: "draining"}
         return WorkerStatus(
             id=self.number,

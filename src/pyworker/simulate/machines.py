@@ -17,6 +17,7 @@ from pyworker.tickets import TicketKey
 __all__ = ["Machines"]
 
 _RUNS = {Life.CREATING, Life.STARTING, Life.RUNNING, Life.UPDATE_STARTING}
+_ANEW = {Life.STARTING, Life.UPDATE_STARTING}
 _KEY = TicketKey("simulated", bytes(32))
 
 
@@ -38,7 +39,7 @@ class Machines:
         self._registry, self._behaviours = registry, behaviours
         self._random, self._timeline = random, timeline
         self._joined = joined
-        self._count = 0
+        self._count = self._tokens = 0
         self._busy: set[int] = set()
 
     def at(self, url: str) -> Machine | None:
@@ -82,7 +83,7 @@ class Machines:
 
     def _create(self, group: Group, version: int) -> None:
         self._count += 1
-        mtoken = f"simulated-{self._count}"
+        mtoken = self._new_token()
         worker = Worker(self._count, group, ticket_key=_KEY, version=version, reported_id=self._count)
         self._registry.add_worker(worker, digest(mtoken))
         self._lead(worker, Life.CREATING)
@@ -91,11 +92,17 @@ class Machines:
         self.by_number[worker.number] = self._by_url[machine.url] = machine
         machine.crashes_allowed = not self.is_calm
         self._joined(machine)
-        machine.start()
+        machine.start(mtoken)
 
     def _launch(self, worker: Worker) -> None:
         worker.begin_anew()
-        self.by_number[worker.number].start()
+        mtoken = self._new_token()
+        self._registry.give_token(worker, digest(mtoken))
+        self.by_number[worker.number].start(mtoken)
+
+    def _new_token(self) -> str:
+        self._tokens += 1
+        return f"simulated-{self._tokens}"
 
     def _update(self, worker: Worker, action: Update) -> None:
         worker.version, worker.failures, worker.was_ready = action.version, 0, False
@@ -121,3 +128,5 @@ class Machines:
 
     def _lead(self, worker: Worker, life: Life, error: str = "") -> None:
         worker.lead(life, self._timeline.now_s, error)
+        if life in _ANEW:
+            self._registry.retire_token(worker)

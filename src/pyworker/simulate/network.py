@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from random import Random
 
 from pyworker.simulate.timeline import Timeline
+from pyworker.tickets import LIFE_S
 
 __all__ = ["Faults", "Network"]
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What happens to reports: chances from 0 to 1, for each message."""
+    """What happens to messages: chances from 0 to 1, for each report, and for each call of a worker."""
 
     lost: float = 0.0
     late: float = 0.0
     late_s: float = 3.0  # at most
     twice: float = 0.0
+    slow_call: float = 0.0  # a client comes to the worker only when its ticket has expired
 
 
 class Network:
@@ -29,8 +31,10 @@ class Network:
         self._random, self._timeline, self._delay_s = random, timeline, delay_s
 
     def call(self, do: Callable[[], None]) -> None:
-        """A client's call: it comes, a little later."""
-        self._timeline.after(self._delay_s, do)
+        """A client's call: it comes, a little later, or far too late."""
+        slow_call = self.faults.slow_call
+        is_slow = slow_call > 0 and self._random.random() < slow_call
+        self._timeline.after(self._delay_s + (LIFE_S if is_slow else 0.0), do)
 
     def send(self, do: Callable[[], None]) -> None:
         """A worker's message."""
