@@ -29,6 +29,7 @@ class Day:
     parameters: EndpointParameters
     groups: list[tuple[GroupParameters, Behaviour]]
     faults: Faults
+    restarts_s: list[float]  # when its engine is killed and started again
     rough: list[Arrival]
     calm: list[Arrival]
 
@@ -69,7 +70,8 @@ def a_day(seed: int) -> Day:
     faults = replace(faults, slow_call=random.choice([0.0, 0.0, 0.05]))
     rough = list(by_chance(random, stretches, MOST_COST / 2, spread=1.0))
     calm = list(evenly([Stretch(CALM_S, random.choice([0.0, 0.2, 2.0]))], MOST_COST / 2))
-    return Day(parameters, groups, faults, rough, calm)
+    restarts_s = [random.uniform(0.0, ROUGH_S) for _ in range(random.choice([0, 0, 1, 3]))]
+    return Day(parameters, groups, faults, restarts_s, rough, calm)
 
 
 def lived(seed: int) -> tuple[Day, Simulation]:
@@ -77,6 +79,8 @@ def lived(seed: int) -> tuple[Day, Simulation]:
     day = a_day(seed)
     run = Simulation(day.parameters, day.groups, seed=seed, faults=day.faults, tempo=QUICK)
     run.arrive(day.rough)
+    for at_s in day.restarts_s:
+        run.at(at_s, run.engine.restart)
     run.run(ROUGH_S)
     run.calm()
     run.arrive(day.calm)

@@ -7,8 +7,6 @@ from random import Random
 import pytest
 
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters
-from pyworker.engine.core.scaling.decision import Decision
-from pyworker.engine.core.scaling.memory import Memory
 from pyworker.engine.core.scaling.view import Destroy, Phase, Stop
 from pyworker.errors import BadRequest
 from pyworker.simulate.arrivals import Arrival, Stretch, by_chance, evenly, from_trace
@@ -56,7 +54,7 @@ def test_an_engine_that_starts_anew_stops_nothing_that_is_needed() -> None:
     run.arrive(evenly([Stretch(900.0, 30.0)], 10.0))
     run.run(400.0)
     active = run.samples[-1].phases[Phase.ACTIVE]
-    run.engine.decision = Decision((), Memory(), "")
+    run.engine.restart()
     run.run(300.0)
     assert run.samples[-1].phases[Phase.ACTIVE] == active
     since = [done.action for done in run.done if done.at_s >= 400]

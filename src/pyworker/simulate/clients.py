@@ -37,6 +37,7 @@ class Clients:
     def __init__(self, engine: SimulatedEngine, random: Random, timeline: Timeline, network: Network) -> None:
         self.requests: list[Request] = []
         self._engine, self._random, self._timeline, self._network = engine, random, timeline, network
+        engine.cut_off = self._cut_off
 
     def come(self, arrival: Arrival) -> None:
         """A request comes now."""
@@ -64,6 +65,12 @@ class Clients:
             request.served_s = self._timeline.now_s
         else:
             self._ask_later(request)
+
+    def _cut_off(self, request_idx: int) -> None:
+        """The engine has ended while it held this request."""
+        for request in self.requests:
+            if request.idx == request_idx:
+                self._ask_later(request)
 
     def _ask_later(self, request: Request) -> None:
         self._timeline.after(ASK_AGAIN_S * self._random.uniform(0.5, 1.5), lambda: self._ask(request))

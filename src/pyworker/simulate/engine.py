@@ -22,6 +22,7 @@ from pyworker.errors import WrongToken
 from pyworker.simulate.machine import Behaviour, Machine
 from pyworker.simulate.machines import Machines
 from pyworker.simulate.network import Network
+from pyworker.simulate.restart import rebuilt
 from pyworker.simulate.timeline import Timeline
 from pyworker.wire import AuthData, FinishedRequest, RouteAnswer, RouteRequest, WaitingAnswer
 
@@ -62,11 +63,12 @@ class SimulatedEngine:
     ) -> None:
         self.registry = Registry()
         self.endpoint = self.registry.add_endpoint(Endpoint(1, "simulated", parameters, Arrivals(timeline.now_s)))
-        numbers = Numbers()
-        numbers.give(1, _MOST_REQUESTS)
-        self.dispatcher = Dispatcher(self.registry, _NoSigner(), numbers, below=random.randrange)
+        self._numbers = Numbers()
+        self._numbers.give(1, _MOST_REQUESTS)
+        self.dispatcher = Dispatcher(self.registry, _NoSigner(), self._numbers, below=random.randrange)
         self.decision = Decision((), Memory(), "")
         self.decided: Callable[[View, Decision], None] = lambda _view, _decision: None
+        self.cut_off: Callable[[int], None] = lambda _request_idx: None  # whoever was held when the engine ended
         self.refused = 0  # reports
         self.longest_wait_s = 0.0  # expected when a request was given to a worker, that request included
         self._timeline, self._network, self._random, self._tempo = timeline, network, random, tempo
@@ -77,6 +79,19 @@ class SimulatedEngine:
             self.registry.add_group(Group(number, self.endpoint, _with_launch(group)))
         self.machines = Machines(self.registry, behaviours, random, timeline, self._joined)
         timeline.every(DECIDE_EVERY_S, self._decide)
+
+    def restart(self) -> None:
+        """It is killed and starts again: it knows what its store kept, and its workers go on meanwhile."""
+        now_s, machines = self._timeline.now_s, self.machines
+        mtokens = {number: machine.mtoken for number, machine in machines.by_number.items()}
+        self.registry = rebuilt(self.registry, mtokens, now_s)
+        (self.endpoint,) = self.registry.endpoints
+        self.dispatcher = Dispatcher(self.registry, _NoSigner(), self._numbers, below=self._random.randrange)
+        self.decision = Decision((), Memory(), "")
+        machines.adopt(self.registry)
+        held, self._held = self._held, {}
+        for request_idx in held:
+            self.cut_off(request_idx)
 
     # --- asked by clients ---
 

@@ -113,6 +113,8 @@ class Machine:
     def stop(self, then: Callable[[], None]) -> None:
         """Drain, then be off; ``then`` is called when it is."""
         self._stopped = then
+        if self.power is Power.DRAINING:
+            return
         if self.power is Power.READY and self._queue:
             self.power = Power.DRAINING
             self._later(self._behaviour.drain_limit_s, self._end)

@@ -41,6 +41,7 @@ class Machines:
         self._joined = joined
         self._count = self._tokens = 0
         self._busy: set[int] = set()
+        self._engine = 0  # counts engines: what one before has begun is not gone on with
 
     def at(self, url: str) -> Machine | None:
         """Who is at this address."""
@@ -75,11 +76,28 @@ class Machines:
                 self._stop(worker, lambda: self._remove(worker))
 
     def look(self) -> None:
-        """What a provider sees: who has ended unasked."""
-        for machine in self.by_number.values():
+        """What a provider sees: who has ended unasked, and what an engine before has left half done."""
+        for machine in list(self.by_number.values()):
             worker = self._registry.worker_by_number(machine.number)
-            if worker and machine.power is Power.BROKEN and worker.life in _RUNS and worker.number not in self._busy:
-                self._lead(worker, Life.FAILED, "ended with status 1")
+            if worker is not None and worker.number not in self._busy:
+                self._see(worker, machine)
+
+    def _see(self, worker: Worker, machine: Machine) -> None:
+        if worker.life is Life.DESTROYING:
+            self._stop(worker, lambda: self._remove(worker))
+        elif machine.power is Power.BROKEN and worker.life in _RUNS:
+            self._lead(worker, Life.FAILED, "ended with status 1")
+        elif machine.power is Power.OFF and worker.life is not Life.STOPPED:
+            self._lead(worker, Life.STOPPED)
+        elif machine.listens and worker.life is Life.STOPPED:
+            self._lead(worker, Life.STOPPING)
+            self._stop(worker, lambda: self._lead(worker, Life.STOPPED))
+
+    def adopt(self, registry: Registry) -> None:
+        """Another engine has come, and knows them by this registry."""
+        self._registry = registry
+        self._busy.clear()
+        self._engine += 1
 
     def _create(self, group: Group, version: int) -> None:
         self._count += 1
@@ -113,8 +131,11 @@ class Machines:
 
     def _stop(self, worker: Worker, then: Callable[[], None]) -> None:
         self._busy.add(worker.number)
+        engine = self._engine
 
         def stopped() -> None:
+            if engine != self._engine:
+                return
             self._busy.discard(worker.number)
             then()
 
