@@ -237,6 +237,26 @@ async def test_nobody_is_parsed_who_was_not_let_in(tmp_path: Path) -> None:
         assert not seen
 
 
+async def test_nobody_is_parsed_before_the_worker_is_ready(tmp_path: Path) -> None:
+    """A parser may need what its lifecycle loads."""
+    loaded: dict[str, Any] = {}
+    go_on = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def load() -> AsyncIterator[None]:
+        await go_on.wait()
+        loaded["words"] = 5
+        yield
+
+    config = HandlerConfig(route="/g", request_parser=lambda r: {**r, "words": loaded["words"]})
+    async with a_declared_worker(tmp_path, config, lifecycle=load, wait=False) as rig:
+        assert (await rig.post("/g", {})).status == 503
+        go_on.set()
+        await rig.ready()
+        assert (await rig.post("/g", {})).status == 200
+        assert rig.model.requests[0].json() == {"words": 5}
+
+
 @pytest.mark.may_block
 async def test_a_slow_parser_is_named_once_and_moved_off_the_event_loop(
     tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,21 @@ async def test_a_function_is_benchmarked(tmp_path: Path) -> None:
     async with a_declared_worker(tmp_path, config, model_server_url=None) as rig:
         assert sorted(called) == list(range(9))
         assert 0 < rig.runtime.books.ledger.capacity_per_s <= 4 * 100 / 0.001
+
+
+async def test_a_generator_is_asked_for_one_payload_at_a_time(tmp_path: Path) -> None:
+    asked = threading.Lock()
+
+    def make() -> dict[str, Any]:
+        assert asked.acquire(blocking=False)
+        time.sleep(0.001)
+        asked.release()
+        return {}
+
+    benchmark = BenchmarkConfig(generator=make, runs=1, concurrency=5)
+    config = HandlerConfig(route="/g", allow_parallel_requests=True, benchmark_config=benchmark)
+    async with a_declared_worker(tmp_path, config) as rig:
+        assert len(rig.model.requests) == 6
 
 
 def raising() -> dict[str, Any]:

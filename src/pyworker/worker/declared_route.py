@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -69,6 +70,7 @@ class DeclaredRoute(PassThroughRoute):
         counts = None if handler.workload_calculator is None else self._count_now
         super().__init__(replace(handler, workload_calculator=counts), lane, max_wait_s, model)
         self._declared = handler
+        self._making = asyncio.Lock()  # of benchmark payloads, one at a time
         self._parser = self._function(handler.request_parser, "request_parser")
         self._calculator = self._function(handler.workload_calculator, "workload_calculator")
         payload_class = handler.payload_class
@@ -271,7 +273,8 @@ class DeclaredRoute(PassThroughRoute):
 
     async def _benchmark_payload(self) -> dict[str, Any] | ApiPayload:
         make: Any = self._declared.benchmark_payload
-        payload: Any = await (make() if is_async(make) else in_thread(make))
+        async with self._making:
+            payload: Any = await (make() if is_async(make) else in_thread(make))
         if isinstance(payload, ApiPayload):
             return payload
         if not isinstance(payload, dict):

@@ -36,7 +36,7 @@ class Proxy:
     async def handle(self, request: Incoming, route: Route) -> None:
         """Answer one request. Raises a PyWorkerError with the status to answer."""
         admission = await self.entrance.let_in(request, route)  # 4xx: it is in no book
-        self.readiness.require_ready(in_session=admission.session is not None)  # 503
+        await self._prepare(route, admission)  # 503 when it is not ready; what the author says of the payload
         turn = self._admit(request, route, admission)  # 429
         try:
             with self.sessions.request_in(admission.session) if admission.session else _NO_SESSION:
@@ -54,6 +54,14 @@ class Proxy:
         except asyncio.CancelledError:
             self._explain_cancellation(request, admission.session)
             raise
+
+    async def _prepare(self, route: Route, admission: Admission) -> None:
+        """An author's code may need what is there once the worker is ready, and by its end it may be so no more."""
+        in_session = admission.session is not None
+        self.readiness.require_ready(in_session=in_session)
+        if route.prepares:
+            await route.prepare(admission.call)
+            self.readiness.require_ready(in_session=in_session)
 
     def _admit(self, request: Incoming, route: Route, admission: Admission) -> Turn:
         """Spend the ticket and book the request: no other request comes between."""

@@ -50,8 +50,6 @@ class Entrance:
         target = route.target(request)
         admission = await self._authenticated(request, route)
         admission.call.target = target
-        if route.prepares:
-            await route.prepare(admission.call)
         return admission
 
     async def _authenticated(self, request: Incoming, route: Route) -> Admission:
