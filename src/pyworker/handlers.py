@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pyworker.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, web
 
@@ -32,6 +34,7 @@ class PassThroughHandler:
             and then the payload is not decoded.
         workload: workload of a request that is not calculated.
         benchmark_payload: makes a payload (JSON object) for the benchmark; None: this handler cannot be the benchmark.
+        websocket: the route is a websocket (GET); each one that is open is a request in flight with this ``workload``.
         has_benchmark, benchmark_runs, concurrency, do_warmup_benchmark, allow_parallel_requests, max_queue_time,
             methods, max_concurrency, healthcheck_endpoint: as EndpointHandler has them.
     """
@@ -49,6 +52,21 @@ class PassThroughHandler:
     max_concurrency: int | None = None
     healthcheck_endpoint: str | None = None
     has_benchmark: bool = True
+    websocket: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError for what a websocket cannot have."""
+        if not self.websocket:
+            return
+        for name in ("workload_calculator", "benchmark_payload"):
+            if getattr(self, name) is not None:
+                raise ConfigurationError(
+                    f"PassThroughHandler({self.endpoint!r}, websocket=True) has no payload for its {name}: "
+                    "give workload, which each open websocket counts"
+                )
+        if self.methods not in {("POST",), ("GET",)}:
+            raise ConfigurationError(f"PassThroughHandler({self.endpoint!r}, websocket=True) is opened by GET only")
+        self.methods = ("GET",)
 
 
 @dataclass

@@ -15,6 +15,7 @@ __all__ = [
     "readable_request_headers",
     "request_headers",
     "rewritten_request_headers",
+    "websocket_headers",
 ]
 
 _HOP_BY_HOP = frozenset(
@@ -33,6 +34,15 @@ _HOP_BY_HOP = frozenset(
 _SECRET = frozenset({b"authorization", b"cookie", b"x-auth-data"})
 _NEVER_SENT_ON = _HOP_BY_HOP | _SECRET | {b"host", b"expect"}
 _REWRITTEN = frozenset({b"content-length", b"content-encoding", b"content-type"})
+_HANDSHAKE = frozenset(
+    {
+        b"sec-websocket-accept",
+        b"sec-websocket-extensions",
+        b"sec-websocket-key",
+        b"sec-websocket-protocol",
+        b"sec-websocket-version",
+    }
+)
 _SPELLINGS = 1000
 
 Raw = tuple[bytes, bytes]
@@ -56,6 +66,7 @@ _KEPT_OF_REQUEST = _Kept(_NEVER_SENT_ON)
 _KEPT_OF_READABLE = _Kept(_NEVER_SENT_ON | {b"accept-encoding"})
 _KEPT_OF_REWRITTEN = _Kept(_NEVER_SENT_ON | _REWRITTEN)
 _KEPT_OF_AUTHORED = _Kept(_NEVER_SENT_ON | _REWRITTEN | {b"accept-encoding"})
+_KEPT_OF_HANDSHAKE = _Kept(_NEVER_SENT_ON | _HANDSHAKE)
 _KEPT_OF_ANSWER = _Kept(_HOP_BY_HOP)
 
 
@@ -77,6 +88,12 @@ def rewritten_request_headers(raw: Sequence[Raw]) -> list[Raw]:
 def authored_request_headers(raw: Sequence[Raw]) -> list[Raw]:
     """The same, less what the client accepts: the answer is decoded here."""
     return _filtered(raw, _KEPT_OF_AUTHORED)
+
+
+def websocket_headers(raw: Sequence[Raw]) -> list[tuple[str, str]]:
+    """The client's headers that go with the handshake to the model server, which is one of our own."""
+    kept = _filtered(raw, _KEPT_OF_HANDSHAKE)
+    return [(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in kept]
 
 
 def raw_answer_headers(raw: Sequence[Raw]) -> list[Raw]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,15 @@ from pyworker.errors import PyWorkerError
 from pyworker.handlers import PassThroughHandler
 from pyworker.testing import FakeModel, FakeRequest, answer, by_hand, drop_if_reused
 from pyworker.worker.core.gate import Mode
-from pyworker.worker.inbound.incoming import Incoming
 from pyworker.worker.model.connection import Body
 from pyworker.worker.model.upstream import ModelServer
-from pyworker.worker.proxy import Proxy
-from pyworker.worker.routes import Route
-from tests.support.interrupting import Interruption, cancel, cancel_as_it_goes_on
+from tests.support.interrupting import Interrupter, Interruption, cancel, cancel_as_it_goes_on, suspensions
 from tests.support.raw_client import RawClient, connected
 from tests.support.workers.handlers import Generate, GenerateStream, pass_generate, pass_stream, payload
 from tests.support.workers.rig import Rig, a_worker, until
 
 pytestmark = [pytest.mark.uvloop_too, pytest.mark.limit_s(60)]
 
-MOST_SUSPENSIONS = 200
 FLOOD_BYTES = 2 * 1024 * 1024
 
 
@@ -84,35 +80,9 @@ WAYS = {
 WAITS_FOR_NO_BODY = [WAYS["upload passed through"], WAYS["upload passed through by aiohttp"]]
 
 
-def suspensions() -> Iterator[int]:
-    """1, 2, 3, and so on; in a long answer, where one await is like the next, in longer and longer steps."""
-    at = 1
-    while at < MOST_SUSPENSIONS:
-        yield at
-        at += 1 + at // 8
-    raise AssertionError(f"not through after {at} suspensions")
-
-
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest) -> Way:
     return WAYS[request.param]
-
-
-class Interrupter:
-    """Interrupts the next request that the proxy gets, when it has an Interruption."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.next: Interruption | None = None
-        handle = Proxy.handle
-
-        async def interrupted(proxy: Proxy, request: Incoming, route: Route) -> None:
-            interruption, self.next = self.next, None
-            if interruption is None:
-                await handle(proxy, request, route)
-            else:
-                await interruption.run(handle(proxy, request, route))
-
-        monkeypatch.setattr(Proxy, "handle", interrupted)
 
 
 @pytest.fixture

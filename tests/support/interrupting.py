@@ -5,10 +5,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any
 
-__all__ = ["Interruption", "cancel", "cancel_as_it_goes_on"]
+import pytest
+
+from pyworker.worker.inbound.incoming import Incoming
+from pyworker.worker.proxy import Proxy
+from pyworker.worker.routes import Route
+
+__all__ = ["Interrupter", "Interruption", "cancel", "cancel_as_it_goes_on", "suspensions"]
+
+MOST_SUSPENSIONS = 200
 
 Happening = Callable[[Any], None]
 
@@ -48,6 +56,32 @@ class Interruption:
         if self._suspensions == self._at:
             self.happened = True
             self._happen(waits_for)
+
+
+class Interrupter:
+    """Interrupts the next request that the proxy gets, when it has an Interruption."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.next: Interruption | None = None
+        handle = Proxy.handle
+
+        async def interrupted(proxy: Proxy, request: Incoming, route: Route) -> None:
+            interruption, self.next = self.next, None
+            if interruption is None:
+                await handle(proxy, request, route)
+            else:
+                await interruption.run(handle(proxy, request, route))
+
+        monkeypatch.setattr(Proxy, "handle", interrupted)
+
+
+def suspensions() -> Iterator[int]:
+    """1, 2, 3, and so on; in a long answer, where one await is like the next, in longer and longer steps."""
+    at = 1
+    while at < MOST_SUSPENSIONS:
+        yield at
+        at += 1 + at // 8
+    raise AssertionError(f"not through after {at} suspensions")
 
 
 def _throwing(coroutine: Coroutine[Any, Any, Any], error: BaseException) -> Callable[[], Any]:

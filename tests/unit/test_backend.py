@@ -105,3 +105,22 @@ def test_a_handler_for_get_and_head_can_be_served(methods: tuple[str, ...]) -> N
     app.add_routes(Backend(URL).routes(PassThroughHandler("/a", methods=methods)))
     served = {route.method for route in app.router.routes()}
     assert served == {*methods, "HEAD"}
+
+
+def test_a_websocket_is_opened_by_get() -> None:
+    backend = Backend(URL)
+    (route,) = backend.routes(PassThroughHandler("/ws", websocket=True))
+    assert (route.method, route.path) == ("GET", "/ws")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"workload_calculator": len}, "workload_calculator: give workload"),
+        ({"benchmark_payload": dict}, "benchmark_payload: give workload"),
+        ({"methods": ("PUT",)}, "opened by GET only"),
+    ],
+)
+def test_what_a_websocket_cannot_have_is_named(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        PassThroughHandler("/ws", websocket=True, **given)

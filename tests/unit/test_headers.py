@@ -11,6 +11,7 @@ from pyworker.headers import (
     raw_answer_headers,
     request_headers,
     rewritten_request_headers,
+    websocket_headers,
 )
 
 Raw = tuple[bytes, bytes]
@@ -112,3 +113,9 @@ def test_many_spellings_do_not_fill_the_memory_nor_get_through() -> None:
 )
 def test_a_query_loses_the_endpoints_key(query: str, kept: str) -> None:
     assert query_without_key(query) == kept
+
+
+def test_a_handshakes_own_headers_and_what_is_no_text_do_not_go_with_the_next_one() -> None:
+    names = (b"Sec-WebSocket-Key", b"sec-websocket-protocol", b"Sec-WebSocket-Extensions", b"Upgrade", b"Cookie")
+    raw = [*((name, b"x") for name in names), (b"Origin", b"http://a"), (b"X-Name", b"\xff\xc3\xa4")]
+    assert websocket_headers(raw) == [("Origin", "http://a"), ("X-Name", "\ufffd\u00e4")]

@@ -16,7 +16,7 @@ instead.
 
 from __future__ import annotations
 
-from pyworker.testing.behaviours import after, answer, by_hand, drop, drop_if_reused, echo, stream
+from pyworker.testing.behaviours import after, answer, by_hand, drop, drop_if_reused, echo, echo_messages, stream
 from pyworker.testing.clock import ManualClock
 from pyworker.testing.engine import FakeEngine
 from pyworker.testing.model import FakeModel
@@ -40,6 +40,7 @@ __all__ = [
     "drop",
     "drop_if_reused",
     "echo",
+    "echo_messages",
     "free_port",
     "stream",
 ]

@@ -10,9 +10,11 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from aiohttp import WSMsgType
+
 from pyworker.testing.request import Behaviour, FakeRequest
 
-__all__ = ["after", "answer", "by_hand", "drop", "drop_if_reused", "echo", "stream"]
+__all__ = ["after", "answer", "by_hand", "drop", "drop_if_reused", "echo", "echo_messages", "stream"]
 
 
 def answer(
@@ -80,3 +82,12 @@ async def by_hand(request: FakeRequest) -> None:
 async def echo(request: FakeRequest) -> None:
     """Answer with the body and the content type that were sent."""
     await request.answer(request.body, headers={"Content-Type": request.headers.get("Content-Type", "text/plain")})
+
+
+async def echo_messages(request: FakeRequest) -> None:
+    """Open a websocket and send every message back until the client closes it."""
+    socket = await request.websocket()
+    async for message in socket:
+        if message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
+            data = message.data.encode() if isinstance(message.data, str) else message.data
+            await socket.send_frame(data, message.type)

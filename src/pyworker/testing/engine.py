@@ -114,6 +114,11 @@ class FakeEngine(FakeServer):
         """The body of a request to a worker."""
         return {"auth_data": auth_data, "payload": payload, "session_id": session_id}
 
+    @staticmethod
+    def proof(auth_data: dict[str, Any], *, session_id: str | None = None) -> str:
+        """The value of ``X-Auth-Data``, for a request that is no envelope."""
+        return base64.urlsafe_b64encode(wire.dump({**auth_data, "session_id": session_id})).decode().rstrip("=")
+
     def now_s(self) -> float:
         """The time on its clock, epoch s."""
         return time.time() + self.clock_offset_s

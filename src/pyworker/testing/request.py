@@ -7,7 +7,7 @@ import gzip as gzip_module
 import json as json_module
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,13 @@ class FakeRequest:
         data = chunk.encode() if isinstance(chunk, str) else chunk
         await self._started().write(data)
         self.sent_bytes += len(data)
+
+    async def websocket(self, *, protocols: Iterable[str] = (), **options: Any) -> web.WebSocketResponse:
+        """Take the handshake: an open websocket, aiohttp's, with these ``options``. It is closed when answered."""
+        given: dict[str, Any] = {"protocols": protocols, "max_msg_size": 0, "compress": False, **options}
+        socket = web.WebSocketResponse(**given)
+        await self._start(socket)
+        return socket
 
     async def send_event(self, data: Any) -> None:
         """Send one server-sent event: a str as it is, anything else as JSON."""

@@ -70,7 +70,7 @@ class Books:
         self.changed()
         return turn
 
-    def settle(self, entry: Entry, outcome: Outcome) -> None:
+    def settle(self, entry: Entry, outcome: Outcome, *, teaches_capacity: bool = True) -> None:
         """End a request: wake whose turn has come, tell the engine later, learn."""
         now_s = time.monotonic()
         working = entry.lane.working
@@ -83,7 +83,7 @@ class Books:
         if entry.started_s is not None:
             self.timings.queue.observe(entry.started_s - entry.received_s)
             self.timings.work.observe(now_s - entry.started_s)
-            if self._learned is not None and outcome is Outcome.SERVED:
+            if self._learned is not None and teaches_capacity and outcome is Outcome.SERVED:
                 self.ledger.capacity_per_s = self._learned.add(entry.workload, now_s - entry.started_s, working)
 
     def _wake(self, started: Iterable[Entry]) -> None:
@@ -102,6 +102,7 @@ class Turn:
     def __init__(self, books: Books, max_wait_s: float | None) -> None:
         self.outcome = Outcome.ERRORED
         self.client_gone: Callable[[], bool] = lambda: True
+        self.teaches_capacity = True
         self._books = books
         self._max_wait_s = max_wait_s
         self._woken: asyncio.Future[None] | None = None
@@ -139,7 +140,8 @@ class Turn:
     async def __aexit__(
         self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._books.settle(self.entry, self.outcome if error is None else self._outcome_of(error))
+        outcome = self.outcome if error is None else self._outcome_of(error)
+        self._books.settle(self.entry, outcome, teaches_capacity=self.teaches_capacity)
 
     def _outcome_of(self, error: BaseException) -> Outcome:
         if isinstance(error, QueueFull):

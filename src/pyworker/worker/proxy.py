@@ -82,6 +82,7 @@ class Proxy:
             self.entrance.gate.give_back(admission.grant)
             raise
         admission.call.on_head = turn.head_arrived
+        turn.teaches_capacity = route.teaches_capacity
         # the turn does not know the admission, which knows it: a circle would keep the payload until it is found
         turn.client_gone = lambda: request.client_gone or _closed(session, self.sessions)
         return turn

@@ -65,12 +65,18 @@ class Probe:
 class Route(ABC):
     """A handler, its lane, and its limit on waiting (s; None: no limit)."""
 
+    teaches_capacity = True  # the time that its requests take says how much the model can do
+
     def __init__(self, endpoint: str, lane: Lane, max_wait_s: float | None) -> None:
         self.endpoint = endpoint
         self.lane = lane
         self.max_wait_s = max_wait_s
         self.bad_workloads = 0
         self._places = _PLACE.findall(endpoint)
+
+    def proof(self, request: Incoming) -> str | None:
+        """What a request that is no envelope has to show; None when it shows nothing."""
+        return request.header("X-Auth-Data")
 
     @abstractmethod
     def parse_envelope(self, body: bytes | memoryview) -> Call:

@@ -51,6 +51,7 @@ from pyworker.worker.routes import Route
 from pyworker.worker.session_api import SessionApi
 from pyworker.worker.warm_up import Lifecycle, WarmUp
 from pyworker.worker.watchdog import Watchdog
+from pyworker.worker.websocket import WebsocketRoute
 
 __all__ = ["Runtime", "with_authors_words"]
 
@@ -115,6 +116,9 @@ class Runtime:
         max_wait_s = self._backend.max_wait_time if handler.max_queue_time is None else handler.max_queue_time
         if isinstance(handler, EndpointHandler):
             return AuthoredRoute(handler, lane, max_wait_s, self._model)
+        if handler.websocket:
+            limit = self.settings.max_body_bytes
+            return WebsocketRoute(handler, lane, max_wait_s, self._model, self._session, limit)
         if isinstance(handler, DeclaredHandler):
             return DeclaredRoute(handler, lane, max_wait_s, self._model)
         return PassThroughRoute(handler, lane, max_wait_s, self._model)

@@ -126,6 +126,14 @@ class Rig:
         """Send an envelope; returns at the head of the answer. Closing it is the client going away."""
         return await self.http.post(self.url + path, json=self.envelope(payload, **kwargs))
 
+    async def websocket(
+        self, path: str, *, auth: dict[str, Any] | None = None, session_id: str | None = None, **kwargs: Any
+    ) -> aiohttp.ClientWebSocketResponse:
+        """Open one; raises aiohttp.WSServerHandshakeError when it is refused."""
+        proof = self.engine.proof(self.auth() if auth is None else auth, session_id=session_id)
+        options: dict[str, Any] = {"headers": {"X-Auth-Data": proof}, "max_msg_size": 0, **kwargs}
+        return await self.http.ws_connect(self.url + path, **options)
+
     # --- its state ---
 
     async def ready(self) -> None:

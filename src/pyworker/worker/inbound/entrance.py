@@ -53,9 +53,9 @@ class Entrance:
         return admission
 
     async def _authenticated(self, request: Incoming, route: Route) -> Admission:
-        header = request.header("X-Auth-Data")
-        if header is not None:
-            return await self._let_in_plain(request, route, *parse_auth_header(header))
+        proof = route.proof(request)
+        if proof is not None:
+            return await self._let_in_plain(request, route, *parse_auth_header(proof))
         if is_bodiless(request.method, has_body=request.has_body) or not _may_be_envelope(request):
             if self.gate.mode is not Mode.OFF:
                 raise AuthenticationFailed("no X-Auth-Data on a request that is no envelope")
