@@ -14,12 +14,22 @@ from aiohttp import ClientResponse, web
 
 from pyworker import config_rules as rules
 from pyworker.api import ApiPayload, EndpointHandler
+from pyworker.handlers import DEFAULT_WORKLOAD
 from pyworker.model_address import address_problems
 
 __all__ = ["DEFAULT_CONCURRENCY", "BenchmarkConfig", "HandlerConfig", "LogActionConfig", "Payload", "WorkerConfig"]
 
 Payload = dict[str, Any]
 DEFAULT_CONCURRENCY = 10
+_ABOUT_PAYLOADS = (
+    "workload_calculator",
+    "request_parser",
+    "response_generator",
+    "benchmark_config",
+    "payload_class",
+    "handler_class",
+    "remote_function",
+)
 
 
 class _Checked:
@@ -116,6 +126,8 @@ class HandlerConfig(_Checked):
         remote_function: called as ``f(**payload)``, async; the client gets ``{"result": value}``.
         methods: HTTP methods.
         max_concurrency: requests at once when neither one (serial) nor any number (parallel).
+        websocket: the route is a websocket, opened by GET; each open one is a request in flight.
+        workload: of a request whose workload is not calculated.
     """
 
     route: str | None = None
@@ -132,6 +144,13 @@ class HandlerConfig(_Checked):
     remote_function: Callable[..., Awaitable[Any]] | None = None
     methods: Sequence[str] = ("POST",)
     max_concurrency: int | None = None
+    websocket: bool = False
+    workload: float = DEFAULT_WORKLOAD
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.websocket:
+            self.methods = ("GET",)
 
     def _name(self) -> str:
         route: object = self.route
@@ -144,9 +163,21 @@ class HandlerConfig(_Checked):
         yield from rules.a_number("max_queue_time", self.max_queue_time, none="for no limit")
         yield from rules.a_number("max_concurrency", self.max_concurrency, least=1, none="for one or any", whole=True)
         yield from rules.a_text("healthcheck", self.healthcheck, "/health")
+        yield from rules.a_flag("websocket", self.websocket)
+        yield from rules.a_number("workload", self.workload)
         yield from _method_problems(self.methods)
+        yield from self._websocket_problems()
         yield from self._function_problems()
         yield from self._benchmark_problems()
+
+    def _websocket_problems(self) -> Iterator[str]:
+        if self.websocket is not True:
+            return
+        for name in _ABOUT_PAYLOADS:
+            if getattr(self, name) is not None:
+                yield f"a websocket has no payload for {name}: leave it out (each open one counts workload)"
+        if _are_methods(self.methods) and {method.upper() for method in self.methods} - {"POST", "GET"}:
+            yield "a websocket is opened by GET; leave methods out"
 
     def _function_problems(self) -> Iterator[str]:
         payload, both = ("the payload",), ("the web.Request", "the ClientResponse")
@@ -247,6 +278,10 @@ def _dataset_problems(name: str, dataset: object) -> Iterator[str]:
         for number, payload in enumerate(cast("Sequence[object]", dataset)):
             if not isinstance(payload, dict):
                 yield f"{name}[{number}] is a {type(payload).__name__}; a payload is a dict"
+
+
+def _are_methods(methods: object) -> bool:
+    return not list(_method_problems(methods))
 
 
 def _method_problems(methods: object) -> Iterator[str]:

@@ -16,7 +16,7 @@ from pyworker.backend import Backend, Handler
 from pyworker.benchmark_payloads import Dataset
 from pyworker.config import DEFAULT_CONCURRENCY, BenchmarkConfig, HandlerConfig, LogActionConfig, WorkerConfig
 from pyworker.errors import ConfigurationError
-from pyworker.handlers import DeclaredHandler
+from pyworker.handlers import DeclaredHandler, PassThroughHandler
 from pyworker.model_address import model_address
 from pyworker.names import nearest
 from pyworker.worker import serve
@@ -125,7 +125,21 @@ def _benchmarked_by_route(route: str | None, handlers: Sequence[HandlerConfig]) 
 
 
 def _handler(config: HandlerConfig) -> Handler:
+    if config.websocket:
+        return _websocket(config)
     return _declared(config) if config.handler_class is None else _authored(config, config.handler_class)
+
+
+def _websocket(config: HandlerConfig) -> PassThroughHandler:
+    return PassThroughHandler(
+        endpoint=str(config.route),
+        workload=config.workload,
+        allow_parallel_requests=config.allow_parallel_requests,
+        max_queue_time=config.max_queue_time,
+        max_concurrency=config.max_concurrency,
+        healthcheck_endpoint=config.healthcheck,
+        websocket=True,
+    )
 
 
 def _declared(config: HandlerConfig) -> DeclaredHandler:
@@ -134,6 +148,7 @@ def _declared(config: HandlerConfig) -> DeclaredHandler:
     return DeclaredHandler(
         endpoint=str(config.route),
         workload_calculator=calculator,
+        workload=config.workload,
         benchmark_payload=_payloads(config) if config.benchmark_config else None,
         benchmark_runs=benchmark.runs,
         concurrency=benchmark.concurrency or DEFAULT_CONCURRENCY,

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
+from pyworker import BenchmarkConfig, ConfigurationError, HandlerConfig
 from pyworker.handlers import PassThroughHandler
 from pyworker.testing import FakeModel, FakeRequest, answer, echo_messages
 from pyworker.testing.seen import Seen
@@ -18,7 +19,7 @@ from pyworker.worker.core.gate import Mode
 from pyworker.worker.core.readiness import State
 from tests.support.interrupting import Interrupter, Interruption, cancel, cancel_as_it_goes_on, suspensions
 from tests.support.workers.handlers import payload
-from tests.support.workers.rig import Rig, a_worker, until
+from tests.support.workers.rig import Rig, a_declared_worker, a_worker, until
 
 pytestmark = pytest.mark.uvloop_too
 
@@ -148,6 +149,36 @@ async def test_whoever_does_not_read_slows_the_other_side(tmp_path: Path) -> Non
             assert (await socket.receive()).type is WSMsgType.BINARY
         assert (await socket.receive()).type is WSMsgType.CLOSE
         await rig.settled(served=1)
+
+
+# --- by declaration ---------------------------------------------------------------------------------
+
+
+async def test_a_declared_one_shares_its_route_with_a_handler_of_another_method(tmp_path: Path) -> None:
+    talk = HandlerConfig(route="/talk", websocket=True, workload=3.0, allow_parallel_requests=True)
+    async with a_declared_worker(tmp_path, talk, HandlerConfig(route="/talk", workload=5.0)) as rig:
+        rig.model.on("/talk", echo_messages, answer({}))
+        async with await rig.websocket("/talk") as socket:
+            await socket.send_str("hello")
+            assert (await socket.receive()).data == "hello"
+        assert (await rig.post("/talk", {})).status == 200
+        await rig.settled(served=2)
+        assert rig.runtime.books.ledger.received.workload == 8.0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"request_parser": lambda payload: payload}, "no payload for request_parser"),
+        ({"benchmark_config": BenchmarkConfig(dataset=[{}])}, "no payload for benchmark_config"),
+        ({"methods": ["GET", "PUT"]}, "opened by GET"),
+        ({"workload": -1.0}, "workload"),
+        ({"websocket": "yes"}, "websocket"),
+    ],
+)
+def test_what_a_declared_one_cannot_have_is_named(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        HandlerConfig(**{"route": "/talk", "websocket": True, **given})
 
 
 # --- how one ends -----------------------------------------------------------------------------------
