@@ -207,6 +207,11 @@ _OTHERS = frozenset(
         "PYWORKER_API_KEY",
         "PYWORKER_ENGINE",
         "PYWORKER_SDK_PYTHON",
+        # start_server.sh
+        "PYWORKER_REF",
+        "PYWORKER_REPO",
+        "PYWORKER_RETRY_S",
+        "PYWORKER_ROOT",
     }
 )
 

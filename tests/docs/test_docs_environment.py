@@ -20,3 +20,12 @@ def test_every_variable_of_the_worker_is_documented_in_its_own_words() -> None:
     rows = _rows("The worker")
     for variable in VARIABLES:
         assert rows.get(variable.name) == variable.use, f"{PAGE.name} must say of {variable.name}: {variable.use}"
+
+
+def test_every_variable_of_the_start_script_is_documented_and_nothing_else() -> None:
+    script = re.sub(r"^\s*#.*$", "", (ROOT / "start_server.sh").read_text(), flags=re.MULTILINE)
+    own = set(re.findall(r"^readonly (\w+)", script, re.MULTILINE)) | {"BASH", "BASH_SOURCE", "OWN_FOLDER", "SECONDS"}
+    read = set(re.findall(r"(?:\$\{!?|\$|\bneed |\bis_true )([A-Z][A-Z_]+)", script)) - own
+    rows = _rows("The start script")
+    assert read - rows.keys() - _rows("The worker").keys() == {"VAST_TCP_PORT_", "PYTHONPATH"} & read
+    assert rows.keys() - read == {"HF_TOKEN"}  # which is only passed on

@@ -18,7 +18,7 @@ def _map() -> dict[str, Path]:
     folders: list[Path] = []
     for line in text.splitlines():
         depth = (len(line) - len(line.lstrip())) // 4
-        for name in re.findall(r"^\s*((?:[\w/]+(?:\.py|/) ?)+)", line)[0].split():
+        for name in re.findall(r"^\s*((?:[\w/]+(?:\.py|\.sh|/) ?)+)", line)[0].split():
             path = (folders[depth - 1] if depth else ROOT) / name
             found[str(path.relative_to(ROOT))] = path
             if name.endswith("/"):
