@@ -1,0 +1,1 @@
+"""A dry run: what would fail in production, found in seconds and without a model server."""
