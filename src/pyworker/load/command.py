@@ -25,9 +25,11 @@ from pyworker.load.trace import Arrival
 from pyworker.load.trial import Results, run_trial, watch
 from pyworker.settings import environment
 
-__all__ = ["client_payload", "connect", "print_truncate_res", "run", "test_args", "test_load_cmd"]
+__all__ = ["client_payload", "connect", "load_cmd", "print_truncate_res", "run", "test_args", "test_load_cmd"]
 
 SHOWN_CHARS: Final = 300
+
+MakePayload = Callable[[], tuple[dict[str, Any], float]]  # a payload and its workload
 
 test_args = argparse.ArgumentParser(description="Calls an endpoint's workers through its engine.")
 test_args.add_argument(
@@ -54,12 +56,27 @@ def test_load_cmd(payload_cls: type[ApiPayload], route: str, arg_parser: argpars
 
     The status is 0 when every request was answered with 2xx, 1 when not, 130 after Ctrl-C; the summary comes anyway.
     """
-    sys.exit(_load(payload_cls.for_test, route, arg_parser))
+    sys.exit(_load(lambda: _with_cost(payload_cls.for_test()), route, arg_parser))
+
+
+def load_cmd(
+    make_payload: Callable[[], dict[str, Any]],
+    workload: Callable[[dict[str, Any]], float],
+    route: str,
+    arg_parser: argparse.ArgumentParser,
+) -> None:
+    """The same for a worker without payload classes: by what makes its benchmark's payloads and counts them."""
+
+    def make() -> tuple[dict[str, Any], float]:
+        payload = make_payload()
+        return payload, workload(payload)
+
+    sys.exit(_load(make, route, arg_parser))
 
 
 def run(payload_instance: ApiPayload, route: str) -> None:
     """The same, with one payload for all requests."""
-    sys.exit(_load(lambda: payload_instance, route, test_args))
+    sys.exit(_load(lambda: _with_cost(payload_instance), route, test_args))
 
 
 def connect(args: argparse.Namespace, on_obstacle: Callable[[str], None] | None = None) -> Client:
@@ -87,7 +104,11 @@ def print_truncate_res(res: str) -> None:
     sys.stdout.write((res if left_out <= 0 else f"{res[:half]} [... {left_out} more ...] {res[-half:]}") + "\n")
 
 
-def _load(make_payload: Callable[[], ApiPayload], route: str, arg_parser: argparse.ArgumentParser) -> int:
+def _with_cost(payload: ApiPayload) -> tuple[dict[str, Any], float]:
+    return client_payload(payload), payload.count_workload()
+
+
+def _load(make: MakePayload, route: str, arg_parser: argparse.ArgumentParser) -> int:
     args = _parser(arg_parser).parse_args()
     name, count, rate_per_s = args.endpoint_group_name, args.num_requests, args.requests_per_second
     due = itertools.islice(due_times(Steady(rate_per_s), gaps("constant", random.Random())), count)  # noqa: S311
@@ -97,19 +118,18 @@ def _load(make_payload: Callable[[], ApiPayload], route: str, arg_parser: argpar
 
     @asynccontextmanager
     async def sender(summary: Summary) -> AsyncGenerator[Send]:
-        make_payload()  # the first may load word lists and the like, which would make requests late
+        make()  # the first may load word lists and the like, which would make requests late
         async with connect(args, summary.met) as client:
-            yield _sending(client, name, route, make_payload)
+            yield _sending(client, name, route, make)
 
     arrivals = (Arrival(due_s, 0, 0) for due_s in due)
     return run_trial(sender, arrivals, Summary(), results, watch(results.title, count))
 
 
-def _sending(client: Client, endpoint: str, route: str, make_payload: Callable[[], ApiPayload]) -> Send:
+def _sending(client: Client, endpoint: str, route: str, make: MakePayload) -> Send:
     async def send(_: Arrival, outcome: Outcome, clock: Clock) -> None:
-        payload = make_payload()
-        calling = client.call(endpoint, route, client_payload(payload), cost=payload.count_workload())
-        async with calling as answer:
+        payload, cost = make()
+        async with client.call(endpoint, route, payload, cost=cost) as answer:
             await take_answer(answer, outcome, clock)
 
     return send

@@ -1,0 +1,1 @@
+"""A new worker's folder, which runs, tests itself and passes a dry run at once."""

@@ -1,0 +1,105 @@
+"""`pyworker new` makes folders that run, test themselves and pass a dry run; and writes over nothing."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyworker.engine.deployment import load
+from pyworker.scaffold.naming import suggestion
+from pyworker.scaffold.rendering import STYLES, render
+from pyworker.scaffold.servers import SERVERS
+from tests.support.commands import PYWORKER, Ended, running
+
+ALL = list(itertools.product(STYLES, SERVERS))
+RUFF = Path(sys.executable).parent / "ruff"
+RULES = "B,E,F,I,PIE,RET,RUF,SIM,UP,W"
+
+
+async def new(*arguments: str) -> Ended:
+    async with running(*PYWORKER, "new", *arguments) as process:
+        return await process.ended()
+
+
+def run(folder: Path, *command: str) -> None:
+    done = subprocess.run(  # noqa: S603 - our own
+        command, cwd=folder, text=True, capture_output=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.limit_s(120)
+@pytest.mark.parametrize(("style", "server"), ALL)
+async def test_a_new_worker_tests_itself_and_is_as_ruff_would_have_it(style: str, server: str, tmp_path: Path) -> None:
+    made = await new("my_worker", "--style", style, "--server", server, "--into", str(tmp_path))
+    assert made.status == 0, made.err
+    folder = tmp_path / "my_worker"
+    run(folder, str(RUFF), "check", "--isolated", "--line-length=120", f"--select={RULES}", ".")
+    run(folder, str(RUFF), "format", "--isolated", "--line-length=120", "--check", ".")
+    run(folder, "make", "test", f"PYTHON={sys.executable}")
+    for script in ("client.py", "test_load.py"):
+        run(folder, sys.executable, "-W", "error", script, "--help")
+
+
+@pytest.mark.parametrize(("style", "server"), ALL)
+def test_its_deployment_is_one(style: str, server: str, tmp_path: Path) -> None:
+    for path, text in render("my_worker", "subclass" if style == "subclass" else "declarative", server).items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    deployment = load(tmp_path / "deployment.toml", os.environ)
+    assert deployment.name == "my_worker"
+
+
+async def test_the_command_says_what_it_made_and_what_comes_next(tmp_path: Path) -> None:
+    made = await new("chat", "--into", str(tmp_path))
+    lines = made.out.splitlines()
+    assert {line.strip() for line in lines[1 : lines.index("")]} == {
+        str(path.relative_to(tmp_path / "chat")) for path in (tmp_path / "chat").rglob("*") if path.is_file()
+    }
+    assert lines[-2:] == [f"  cd {tmp_path / 'chat'}", "  make test"]
+
+
+async def test_nothing_is_written_over(tmp_path: Path) -> None:
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "worker.py").write_text("mine")
+    again = await new("chat", "--into", str(tmp_path))
+    assert (again.status, "is there already" in again.err) == (1, True)
+    assert [path.read_text() for path in (tmp_path / "chat").iterdir()] == ["mine"]
+
+
+async def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = await new("chat", "--into", str(tmp_path / "file"))
+    assert (ended.status, "--into" in ended.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("my-worker", "my_worker"),
+        ("2fast", "worker_2fast"),
+        ("class", "worker_class"),
+        ("../x", "x"),
+        ("Ümlaut !", "mlaut"),
+        ("", "my_worker"),
+    ],
+)
+async def test_a_name_that_cannot_be_imported_is_refused_with_one_that_can(
+    name: str, instead: str, tmp_path: Path
+) -> None:
+    ended = await new("--into", str(tmp_path), "--", name)
+    assert (ended.status, f"'{instead}'" in ended.err) == (2, True)
+    assert suggestion(name) == instead
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("arguments", [("--style", "functional"), ("--server", "vllm")])
+async def test_styles_and_servers_are_chosen_from(arguments: tuple[str, str], tmp_path: Path) -> None:
+    ended = await new("chat", "--into", str(tmp_path), *arguments)
+    assert ended.status == 2
+    assert "is not one of" in ended.err
