@@ -20,8 +20,8 @@ USUAL_FUNCTION_LINES = 30
 USUAL_SHARE = 0.95
 
 PURE = re.compile(
-    r"pyworker\.(wire|wire_management|errors|headers|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)*|client\.retry|gateway\.(asked|answers)"
-    r"|instance\.(order|surroundings)|running\.plan)"
+    r"pyworker\.(wire|wire_management|wire_check|errors|headers|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)*|client\.retry|gateway\.(asked|answers)"
+    r"|instance\.(order|surroundings)|running\.plan|checking\.(findings|values|verdicts)|scaffold\.(naming|servers))"
 )
 IMPURE = {"asyncio", "aiohttp", "os", "time", "logging", "socket", "subprocess", "threading", "random", "secrets"}
 
@@ -34,6 +34,8 @@ READS_THE_ENVIRONMENT = {
 
 # where anything may be raised, because the code called is not ours or nothing stands above
 CATCHES_EVERYTHING = {
+    "src/pyworker/checking/__main__.py": {"main"},
+    "src/pyworker/checking/author.py": {"attempt", "attempt_in_loop"},
     "src/pyworker/cli/__init__.py": {"main"},
     "src/pyworker/engine/calls/http.py": {"errors_as_json"},
     "src/pyworker/engine/engine.py": {"Engine._tick_for_ever"},
@@ -71,12 +73,15 @@ CATCHES_EVERYTHING = {
 
 # parts of the package that know nothing of each other, but for these; what is outside of them is for all
 MAY_IMPORT = {
+    "pyworker.checking": {"pyworker.testing", "pyworker.worker"},  # it runs a worker before a fake model
     "pyworker.cli": {
+        "pyworker.checking",
         "pyworker.client",
         "pyworker.engine",
         "pyworker.gateway",
         "pyworker.load",
         "pyworker.running",
+        "pyworker.scaffold",
         "pyworker.worker",
     },
     "pyworker.client": set(),
@@ -84,6 +89,7 @@ MAY_IMPORT = {
     "pyworker.gateway": {"pyworker.client"},
     "pyworker.load": {"pyworker.client"},
     "pyworker.running": {"pyworker.worker"},
+    "pyworker.scaffold": set(),
     "pyworker.simulate": {"pyworker.engine"},
     "pyworker.testing": {"pyworker.worker"},
     "pyworker.worker": set(),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pyworker.cli import backup, call, endpoint, engine, gateway, group, key, load, run, up, worker
+from pyworker.cli import backup, call, check, endpoint, engine, gateway, group, key, load, new, run, up, worker
 from pyworker.cli.common import fail
 
 __all__ = ["app", "main"]
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for part in (up, engine, gateway, run, call, load, backup):
+for part in (check, new, up, engine, gateway, run, call, load, backup):
     part.add_to(app)
 for name, part in (("endpoint", endpoint), ("group", group), ("worker", worker), ("key", key)):
     app.add_typer(part.app, name=name)
