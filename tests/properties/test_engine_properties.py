@@ -133,7 +133,7 @@ class Fleet(RuleBasedStateMachine):
         if worker is None:
             return
         success = status in {"Success", "Cancelled"}
-        self.dispatcher.finished(worker, [FinishedRequest(idx, success, status)])
+        self.dispatcher.finished(worker, [FinishedRequest(idx, success, status)], self.now_s)
         if self.tickets[idx][0].url == worker.url:
             (self.free.discard if success else self.free.add)(idx)
 

@@ -69,6 +69,8 @@ VIEWS = st.builds(
     groups=st.integers(1, 3).flatmap(lambda count: st.tuples(*map(group_views, range(1, count + 1)))),
     workers=st.integers(0, 12).flatmap(lambda count: st.tuples(*map(worker_views, range(count)))),
     stable_load_per_s=LOADS,
+    stable_requests=st.sampled_from([0, 3, 1_000_000]),
+    watched=st.booleans(),
     burst_load_per_s=LOADS,
     held=st.just(0.0) | LOADS,
     held_requests=st.sampled_from([0, 0, 1, 10_000]),
@@ -92,6 +94,7 @@ def plausible(seen: View) -> View:
         workers=workers,
         parameters=parameters,
         stable_load_per_s=load_per_s,
+        stable_requests=1_000_000,
         burst_load_per_s=load_per_s,
         held=0.0,
     )

@@ -68,6 +68,7 @@ def view(
         groups=groups,
         workers=[worker for some in members for worker in some],
         stable_load_per_s=load,
+        stable_requests=1_000_000 if load else 0,
         burst_load_per_s=load if burst is None else burst,
         held=held,
         held_requests=int(held > 0) if held_requests is None else held_requests,

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from pyworker.engine.core.dispatch import FORGET_S, Dispatcher, Moment
+from pyworker.engine.core import dispatch
+from pyworker.engine.core.dispatch import ENDED_S, FORGET_S, Dispatcher, Moment
 from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.core.registry import Registry
 from pyworker.engine.core.signing import LIFE_S, Signer
-from pyworker.engine.core.workers import IN_THE_AIR_S, Worker
+from pyworker.engine.core.workers import IN_THE_AIR_S, Life, Worker
 from pyworker.errors import BadRequest
 from pyworker.tickets import TicketKey, read_ticket
 from pyworker.wire import AuthData, FinishedRequest, RouteAnswer, RouteRequest, WaitingAnswer, WorkerStatus
@@ -60,7 +61,7 @@ class Book:
 
     def finish(self, worker: Worker, idx: int, status: str) -> None:
         success = status in {"Success", "Cancelled"}
-        self.dispatcher.finished(worker, [FinishedRequest(request_idx=idx, success=success, status=status)])
+        self.dispatcher.finished(worker, [FinishedRequest(request_idx=idx, success=success, status=status)], self.now_s)
 
 
 @pytest.fixture
@@ -121,7 +122,8 @@ def test_what_was_sent_counts_before_the_worker_reports_it(book: Book) -> None:
 
 def test_requests_are_held_when_what_is_in_the_air_makes_the_wait_too_long(book: Book) -> None:
     book.join()
-    assert isinstance(book.ask(cost=3001), RouteAnswer)
+    assert isinstance(book.ask(cost=2000), RouteAnswer)
+    assert isinstance(book.ask(cost=1001), RouteAnswer)
     assert isinstance(book.ask(cost=1), WaitingAnswer)
 
 
@@ -298,3 +300,79 @@ def test_a_request_at_work_is_not_forgotten(book: Book) -> None:
 def test_a_cost_that_is_none_is_refused(book: Book, cost: float) -> None:
     with pytest.raises(BadRequest, match="cost"):
         book.ask(cost=cost)
+
+
+# --- nobody takes it all --------------------------------------------------------------------------
+
+
+def test_who_claims_without_measure_keeps_no_worker_from_others(book: Book) -> None:
+    book.join()
+    book.sent(cost=1e12)
+    assert isinstance(book.ask(cost=1, owner="somebody else"), RouteAnswer)
+    assert book.endpoint.arrivals.per_s(60.0, book.now_s) <= (100.0 * 30.0 + 1) / 20.0
+
+
+def test_a_request_may_be_ten_times_as_large_as_is_usual(book: Book) -> None:
+    worker = book.join()
+    answer = book.sent(cost=5000)
+    book.report(cur_load=5000.0, working_request_idxs=[answer.request_idx])
+    book.finish(worker, answer.request_idx, "Success")
+    book.report(cur_load=0.0)
+    book.sent(cost=40_000)
+    assert worker.load > 30_000
+
+
+def test_one_key_cannot_fill_the_book(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "MOST_OF_ONE", 3)
+    for _ in range(3):
+        assert book.ask(owner="greedy").request_idx
+    refused = book.ask(owner="greedy")
+    assert isinstance(refused, WaitingAnswer)
+    assert (refused.request_idx, refused.status) == (0, "too many requests are under way already: ask again")
+    assert book.ask(owner="modest").request_idx
+
+
+def test_what_was_answered_well_is_forgotten_soon_and_makes_room(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "MOST_OF_ONE", 1)
+    worker = book.join()
+    answer = book.sent()
+    book.finish(worker, answer.request_idx, "Success")
+    assert book.sent(idx=answer.request_idx) == answer, "a late poll"
+    book.pass_time(ENDED_S)
+    book.dispatcher.forget(book.now_s)
+    assert book.sent().request_idx != answer.request_idx
+
+
+# --- while workers are on their way ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("start_s", "placed"), [(4.0, 2), (12.0, 2), (20.0, 3), (40.0, 4), (None, 4)])
+def test_who_would_wait_longer_than_until_the_next_worker_is_ready_is_held(
+    book: Book, start_s: float | None, placed: int
+) -> None:
+    """Requests of 8 s at a worker that may have 30 s in line; 10 s of it, target_queue_time, whatever comes."""
+    book.join(1)
+    second = book.join(2, state="starting")
+    second.lead(Life.STARTING, book.now_s)
+    book.group.start_s = start_s
+    asked = [book.ask(cost=800) for _ in range(6)]
+    assert sum(isinstance(answer, RouteAnswer) for answer in asked) == placed
+    book.report(2)
+    again = [book.ask(idx=answer.request_idx) for answer in asked if isinstance(answer, WaitingAnswer)]
+    assert second.url in {answer.url for answer in again if isinstance(answer, RouteAnswer)}
+
+
+def test_a_worker_that_is_long_overdue_holds_nobody(book: Book) -> None:
+    book.group.start_s = 5.0
+    book.join(1)
+    book.join(2, state="starting").lead(Life.STARTING, book.now_s)
+    book.pass_time(60.0)
+    assert all(isinstance(book.ask(cost=800), RouteAnswer) for _ in range(4))
+
+
+def test_how_long_a_start_took_is_remembered(book: Book) -> None:
+    worker = book.join(1, state="starting")
+    worker.lead(Life.STARTING, book.now_s)
+    book.pass_time(7.0)
+    book.report(1)
+    assert book.group.start_s == 7.0

@@ -166,7 +166,7 @@ class SimulatedEngine:
             worker = self.registry.worker_of(mtoken, machine.number, or_before=True)
         except WrongToken:
             return
-        self.dispatcher.finished(worker, finished)
+        self.dispatcher.finished(worker, finished, self._timeline.now_s)
         machine.outbox = [request for request in machine.outbox if request not in finished]
         self._serve_line()
 

@@ -40,7 +40,7 @@ async def delete_requests(request: web.Request) -> web.Response:
         if worker.reported_id is None:
             raise WrongToken("no worker has reported with this mtoken yet")
     limit(engine.limits.reports, worker.number)
-    engine.dispatcher.finished(worker, ended.requests)
+    engine.dispatcher.finished(worker, ended.requests, time.monotonic())
     engine.serve_line(worker.endpoint)
     return answer({"success": True})
 

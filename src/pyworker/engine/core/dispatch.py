@@ -12,7 +12,7 @@ front. ``now_s`` is the engine's monotonic clock, ``epoch_s`` what tickets are s
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -30,7 +30,9 @@ from pyworker.wire import AuthData, FinishedRequest, Number, RouteAnswer, RouteR
 __all__ = ["Dispatcher", "Moment"]
 
 FORGET_S: Final = 120.0  # after the last sign of a request; more than the 60 s that clients come back for the same one
+ENDED_S: Final = 5.0  # after a request was answered well: a late poll adds nothing
 MOST_REQUESTS: Final = 200_000
+MOST_OF_ONE: Final = MOST_REQUESTS // 2  # of one key: the others get what is left
 
 
 class Moment(NamedTuple):
@@ -57,7 +59,8 @@ class _Request:
     idx: int
     owner: str
     endpoint: Endpoint
-    cost: Number
+    cost: Number  # as it was claimed, and is signed
+    claim: float  # as it is believed
     seen_s: float
     sent: _Sent | None = None
 
@@ -73,6 +76,8 @@ class Dispatcher:
         self._numbers = numbers
         self._below = below
         self._requests: OrderedDict[int, _Request] = OrderedDict()
+        self._by_owner: Counter[str] = Counter()
+        self._ended: deque[tuple[float, int]] = deque()
         self._lines: dict[Endpoint, Line] = {}
         self._suspects: list[Worker] = []
         self._placed: list[int] = []
@@ -85,8 +90,8 @@ class Dispatcher:
             raise BadRequest(f"cost must be a number from 0 to {MOST:g}")
         request = self._known(owner, endpoint, query.request_idx)
         if request is None:
-            if len(self._requests) >= MOST_REQUESTS or not self._numbers.left:
-                return self._waiting(endpoint, 0, moment.now_s)
+            if self._by_owner[owner] >= MOST_OF_ONE or len(self._requests) >= MOST_REQUESTS or not self._numbers.left:
+                return self.turned_away(endpoint, "too many requests are under way already: ask again")
             request = self._new(owner, endpoint, query.cost, moment.now_s)
         return self._answer(request, moment)
 
@@ -117,10 +122,10 @@ class Dispatcher:
         while (idx := line.first(moment.now_s)) is not None:
             request = self._requests.get(idx)
             if request is not None:
-                worker = self._choose(endpoint)
+                worker = self._choose(endpoint, moment.now_s)
                 if worker is None:
                     break
-                worker.send(idx, float(request.cost), moment.now_s)
+                worker.send(idx, request.claim, moment.now_s)
                 request.sent = _Sent(worker, worker.epoch, moment.now_s + IN_THE_AIR_S)
                 self._placed.append(idx)
             line.leave(idx)
@@ -136,13 +141,15 @@ class Dispatcher:
         """Take in a worker's status."""
         worker.report(status, self._claims_at(worker, status.working_request_idxs or (), now_s), now_s)
 
-    def finished(self, worker: Worker, requests: Sequence[FinishedRequest]) -> None:
+    def finished(self, worker: Worker, requests: Sequence[FinishedRequest], now_s: float) -> None:
         """Take in requests that a worker says have ended; believed of those that were sent to it."""
         for finished in requests:
             sent = self._sent_to(worker, finished.request_idx)
             if sent is not None:
                 sent.arrived = True
                 sent.failed = not finished.success
+                if finished.success:
+                    self._ended.append((now_s, finished.request_idx))
                 worker.finished(finished)
 
     # --- as time passes ---
@@ -153,7 +160,9 @@ class Dispatcher:
         return suspects
 
     def forget(self, now_s: float) -> None:
-        """Forget requests of which nothing was heard for FORGET_S."""
+        """Forget requests of which nothing was heard for FORGET_S, or that have ended well ENDED_S ago."""
+        while self._ended and now_s - self._ended[0][0] >= ENDED_S:
+            self._drop(self._ended.popleft()[1])
         while self._requests and now_s - next(iter(self._requests.values())).seen_s >= FORGET_S:
             request = next(iter(self._requests.values()))
             if request.sent is None and request.idx in (line := self._line(request.endpoint)):
@@ -161,13 +170,13 @@ class Dispatcher:
                     self._touch(request, now_s)
                     continue
                 line.leave(request.idx)
-            del self._requests[request.idx]
+            self._drop(request.idx)
 
     def forget_endpoint(self, endpoint: Endpoint) -> list[int]:
         """It is gone. Returns the requests that waited for it."""
         gone = [request.idx for request in self._requests.values() if request.endpoint is endpoint]
         for idx in gone:
-            del self._requests[idx]
+            self._drop(idx)
         self._lines.pop(endpoint, None)
         return gone
 
@@ -182,7 +191,7 @@ class Dispatcher:
         self._touch(request, moment.now_s)
         sent, line = request.sent, self._line(request.endpoint)
         if sent is None or _is_void(sent, moment.now_s):
-            line.join(request.idx, float(request.cost), moment.now_s, at_front=sent is not None)
+            line.join(request.idx, request.claim, moment.now_s, at_front=sent is not None)
             request.sent = None
             self.place(request.endpoint, moment)
             sent = request.sent
@@ -194,15 +203,23 @@ class Dispatcher:
         sent.answer, sent.expires_s = self._ticket(request, sent.worker, moment), moment.now_s + LIFE_S
         return sent.answer
 
-    def _choose(self, endpoint: Endpoint) -> Worker | None:
+    def _choose(self, endpoint: Endpoint, now_s: float) -> Worker | None:
         """Workers with the newest version of their group come first, while an update is rolled out."""
-        ready, max_wait_s = self._registry.ready(endpoint), endpoint.max_queue_time_s
+        ready, max_wait_s = self._registry.ready(endpoint), self._longest_wait_s(endpoint, now_s)
         if any(group.before is not None for group in self._registry.groups(endpoint)):
             updated = [worker for worker in ready if worker.version == worker.group.version]
             worker = choose(updated, max_wait_s=max_wait_s, below=self._below)
             if worker is not None:
                 return worker
         return choose(ready, max_wait_s=max_wait_s, below=self._below)
+
+    def _longest_wait_s(self, endpoint: Endpoint, now_s: float) -> float:
+        """How long a worker's expected wait may be. What is placed stays there: who waits for longer than until the
+        next worker is ready is better off in the line, as long as the workers that are ready have enough to do.
+        """
+        parameters = endpoint.parameters
+        enough_s = max(parameters.target_queue_time, self._registry.ready_in_s(endpoint, now_s))
+        return min(parameters.max_queue_time, enough_s)
 
     def _ticket(self, request: _Request, worker: Worker, moment: Moment) -> RouteAnswer:
         claims = AuthData(request.cost, request.endpoint.name, worker.next_reqnum(), worker.url, "", request.idx)
@@ -227,10 +244,10 @@ class Dispatcher:
             request_idx=request_idx,
             request_uuid=self._signer.request_uuid(),
             position=position,
-            estimate_s=self._estimate_s(endpoint, position),
+            estimate_s=self._estimate_s(endpoint, position, now_s),
         )
 
-    def _estimate_s(self, endpoint: Endpoint, position: int) -> float | None:
+    def _estimate_s(self, endpoint: Endpoint, position: int, now_s: float) -> float | None:
         """Until the work ahead is down to what ready workers may have in line; None while there is no capacity."""
         ready = self._registry.ready(endpoint)
         capacity_per_s = sum(worker.capacity_per_s for worker in ready)
@@ -238,7 +255,7 @@ class Dispatcher:
             return None
         count, claimed = self.waiting(endpoint)
         ahead = sum(worker.load for worker in ready) + (claimed * position / count if count else 0.0)
-        return max(0.0, round(ahead / capacity_per_s - endpoint.max_queue_time_s, 1))
+        return max(0.0, round(ahead / capacity_per_s - self._longest_wait_s(endpoint, now_s), 1))
 
     # --- the book ---
 
@@ -253,10 +270,18 @@ class Dispatcher:
         return request if request and request.owner == owner and request.endpoint is endpoint else None
 
     def _new(self, owner: str, endpoint: Endpoint, cost: Number, now_s: float) -> _Request:
-        request = _Request(self._numbers.take(), owner, endpoint, cost, now_s)
+        request = _Request(self._numbers.take(), owner, endpoint, cost, endpoint.credible(float(cost)), now_s)
         self._requests[request.idx] = request
-        endpoint.arrivals.add(float(cost), now_s)
+        self._by_owner[owner] += 1
+        endpoint.arrivals.add(request.claim, now_s)
         return request
+
+    def _drop(self, request_idx: int) -> None:
+        request = self._requests.pop(request_idx, None)
+        if request is not None:
+            self._by_owner[request.owner] -= 1
+            if self._by_owner[request.owner] <= 0:
+                del self._by_owner[request.owner]
 
     def _touch(self, request: _Request, now_s: float) -> None:
         request.seen_s = now_s
@@ -274,7 +299,7 @@ class Dispatcher:
             if sent is not None:
                 sent.arrived = True
                 request = self._requests[request_idx]
-                claims[request_idx] = float(request.cost)
+                claims[request_idx] = request.claim
                 self._touch(request, now_s)
         return claims
 

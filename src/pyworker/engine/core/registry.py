@@ -34,6 +34,7 @@ class Registry:
         self._retired: dict[bytes, Worker] = {}  # each worker's last token that counts no more
         self._members: dict[Endpoint, dict[int, Worker]] = {}
         self._ready: dict[Endpoint, list[Worker]] = {}
+        self._coming: dict[Endpoint, list[Worker]] = {}
         self._newest: dict[tuple[int, int], Worker] = {}  # by endpoint and reported id
         self._shared_ids: set[tuple[int, int]] = set()
         self._stranger_s = -math.inf  # when somebody last reported with an unknown token
@@ -144,6 +145,7 @@ class Registry:
         if endpoint.deleted and not members:
             self._members.pop(endpoint, None)
             self._ready.pop(endpoint, None)
+            self._coming.pop(endpoint, None)
 
     # --- workers ---
 
@@ -201,9 +203,17 @@ class Registry:
     def ready(self, endpoint: Endpoint) -> Sequence[Worker]:
         """Those that take requests. Looked up anew only after something changed."""
         if endpoint.stirred or endpoint not in self._ready:
-            self._ready[endpoint] = [worker for worker in self._members[endpoint].values() if worker.is_ready]
+            members = self._members[endpoint].values()
+            self._ready[endpoint] = [worker for worker in members if worker.is_ready]
+            self._coming[endpoint] = [worker for worker in members if worker.is_coming]
             endpoint.stirred = False
         return self._ready[endpoint]
+
+    def ready_in_s(self, endpoint: Endpoint, now_s: float) -> float:
+        """When the next worker may be ready, as far as that can be known; inf when none is on its way."""
+        self.ready(endpoint)
+        coming = self._coming[endpoint]
+        return min((worker.group.ready_in_s(worker.begun_s or now_s, now_s) for worker in coming), default=math.inf)
 
     def worker_by_number(self, number: int) -> Worker | None:
         """By the engine's own number for it."""

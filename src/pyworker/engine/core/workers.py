@@ -104,6 +104,7 @@ class Worker:
     disk_gb: float = 0.0
     sent_s: float = -math.inf
     probed_s: float = -math.inf
+    begun_s: float | None = None  # when its provider began to start it, until it is ready
     told_s: float | None = None  # when it was told to drain, until it is ready again
     left: bool = False  # since it was told, it was seen to drain or to be gone
     # claim and time of what was sent and is not reported yet, oldest first
@@ -155,6 +156,11 @@ class Worker:
         return self.reported == "IDLE" and not self.gone and bool(self.url) and self.life in _LOADS
 
     @property
+    def is_coming(self) -> bool:
+        """Whether it is being started, as far as is known without trouble."""
+        return self.begun_s is not None and self.reported != "ERROR"
+
+    @property
     def load(self) -> float:
         """Workload in flight: what it counted, and the claims of what was sent and it has not reported yet."""
         if self._air_cost <= 0.0:
@@ -171,6 +177,8 @@ class Worker:
             self.lose()
         self.life, self.error = life, error
         self.since_s = now_s
+        if life is not Life.RUNNING:
+            self.begun_s = now_s if life in _LOADS else None
         self.endpoint.stirred = True
 
     def told_to_drain(self, now_s: float) -> None:
@@ -201,8 +209,9 @@ class Worker:
         self._counted = dict(listed)
         for request_idx in listed:
             self._land(request_idx)
-        if len(listed) == len(status.working_request_idxs or ()):
-            self.endpoint.learn_ratio(self.counted_load, sum(listed.values()))
+        self.endpoint.learn_best(self.capacity_per_s)
+        if listed and len(listed) == len(status.working_request_idxs or ()):
+            self.endpoint.learn_ratio(self.counted_load, sum(listed.values()), len(listed))
         self.forget_the_air(now_s)
 
     def send(self, request_idx: int, cost: float, now_s: float) -> None:
@@ -293,8 +302,7 @@ class Worker:
         elif self.life in _LOADS:
             self.error = ""
         if self.reported == "IDLE":
-            self.loaded_s = now_s if self.loaded_s is None else self.loaded_s
-            self.was_ready = True
+            self._note_ready(now_s)
         if self.reported == before:
             if self.reported == "IDLE" and now_s - self.since_s >= STEADY_S:
                 self.failures = 0
@@ -304,6 +312,12 @@ class Worker:
         if self.life in _LOADS:
             self.life = Life.RUNNING
         self.endpoint.stirred = True
+
+    def _note_ready(self, now_s: float) -> None:
+        self.loaded_s = now_s if self.loaded_s is None else self.loaded_s
+        self.was_ready = True
+        if self.begun_s is not None:
+            self.group.start_s, self.begun_s = now_s - self.begun_s, None
 
     def _notice_return(self, status: WorkerStatus, told_s: float, now_s: float) -> None:
         """What it says once it was told to drain: that it drains, or that it is back, unless this is a late report."""

@@ -1,13 +1,15 @@
 """How much capacity an endpoint wants, active and in all. Pure.
 
     steady = max(min_load, arrivals over the stable window) / target_util
+             but not more than one worker for each of these requests, beyond min_load
     fast   = max(arrivals over the burst window / target_util, while there is a burst;
                  what is held and in flight / target_queue_time)
              but not more than one worker for each request that is there
     active target = max(steady, fast)
     total target  = max(cold_mult * steady, min_cold_load, active target)
 
-A reserve is not made for a burst: it would be loaded when the burst is over.
+A reserve is not made for a burst: it would be loaded when the burst is over; nor for arrivals that have not been
+watched for a whole window.
 """
 
 from __future__ import annotations
@@ -66,13 +68,13 @@ def demand(fleet: Fleet, memory: Memory, tempo: Tempo) -> tuple[Demand, Memory]:
 def _busy(fleet: Fleet, memory: Memory, tempo: Tempo) -> tuple[Demand, Memory]:
     view, parameters = fleet.view, fleet.view.parameters
     util = parameters.target_util
-    steady_per_s = min(max(parameters.min_load, view.stable_load_per_s) / util, _MOST)
+    steady_per_s = _steady(fleet, view.stable_load_per_s)
     fast_per_s, fast_words = _fast(fleet, memory)
     active_per_s = max(steady_per_s, fast_per_s)
-    total_per_s = max(min(parameters.cold_mult * steady_per_s, _MOST), parameters.min_cold_load, active_per_s)
-    spared_per_s = min(max(parameters.min_load, SPARE * view.stable_load_per_s) / util, _MOST)
+    total_per_s = max(_with_reserve(view, steady_per_s), parameters.min_cold_load, active_per_s)
+    spared_per_s = _steady(fleet, SPARE * view.stable_load_per_s)
     keep_per_s = max(spared_per_s, fast_per_s)
-    keep_total_per_s = max(min(parameters.cold_mult * spared_per_s, _MOST), parameters.min_cold_load, keep_per_s)
+    keep_total_per_s = max(_with_reserve(view, spared_per_s), parameters.min_cold_load, keep_per_s)
     memory = _remember(memory, view.now_s, keep_per_s, keep_total_per_s, tempo)
     return Demand(
         active_per_s=active_per_s,
@@ -85,6 +87,22 @@ def _busy(fleet: Fleet, memory: Memory, tempo: Tempo) -> tuple[Demand, Memory]:
         target_util=util,
         words=fast_words if fast_per_s > steady_per_s else _steady_words(view, steady_per_s),
     ), memory
+
+
+def _steady(fleet: Fleet, load_per_s: float) -> float:
+    """What a load wants, at ``target_util``; arrivals at most a worker for each request."""
+    view, parameters = fleet.view, fleet.view.parameters
+    capacity_per_s = fleet.best_per_s
+    most_per_s = view.stable_requests * capacity_per_s if capacity_per_s > 0 else _MOST
+    arrivals_per_s = min(load_per_s / parameters.target_util, most_per_s)
+    return min(max(parameters.min_load / parameters.target_util, arrivals_per_s), _MOST)
+
+
+def _with_reserve(view: View, steady_per_s: float) -> float:
+    """Active and cold, for a steady load."""
+    parameters = view.parameters
+    reserved_per_s = steady_per_s if view.watched else parameters.min_load / parameters.target_util
+    return min(max(parameters.cold_mult * reserved_per_s, steady_per_s), _MOST)
 
 
 def _steady_words(view: View, steady_per_s: float) -> str:
@@ -121,7 +139,7 @@ def _fast(fleet: Fleet, memory: Memory) -> tuple[float, str]:
     queue_per_s = queue / queue_time_s
     burst_per_s = memory.burst_load_per_s / parameters.target_util
     requests = view.held_requests + sum(worker.busy or worker.load > 0 for worker in active)
-    capacity_per_s = max((group.capacity_per_s for group in fleet.groups.values()), default=0.0)
+    capacity_per_s = fleet.best_per_s
     most_per_s = min(requests * capacity_per_s, _MOST) if capacity_per_s > 0 else _MOST
     if burst_per_s >= queue_per_s:
         words = f"burst of {per_s(memory.burst_load_per_s)} at target_util {parameters.target_util:g}"

@@ -110,6 +110,11 @@ class Fleet:
         """Of one worker: its own measure, or its group's. 0 while nothing is known."""
         return self._capacities_per_s.get(worker.id, worker.capacity_per_s)
 
+    @property
+    def best_per_s(self) -> float:
+        """What one worker of the best group can do; 0 while nothing is known."""
+        return max((group.capacity_per_s for group in self.groups.values()), default=0.0)
+
     def sum_per_s(self, workers: Iterable[WorkerView]) -> float:
         """Of several together."""
         known = self._capacities_per_s

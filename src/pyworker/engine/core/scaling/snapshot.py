@@ -46,10 +46,12 @@ def view_of(
         groups=[_group(group) for group in registry.groups(endpoint)],
         workers=[_worker(worker, now_s) for worker in registry.workers(endpoint)],
         stable_load_per_s=endpoint.arrivals.per_s(windows.stable_s, now_s) * ratio,
+        stable_requests=endpoint.arrivals.requests(windows.stable_s, now_s),
         burst_load_per_s=endpoint.arrivals.per_s(windows.burst_s, now_s) * ratio,
         held=held,
         held_requests=held_requests,
         idle_s=now_s - endpoint.arrivals.last_s,
+        watched=endpoint.arrivals.counted_for(windows.stable_s, now_s),
         paused=endpoint.stopped,
     )
 

@@ -78,10 +78,12 @@ class View:
     groups: Sequence[GroupView]
     workers: Sequence[WorkerView]
     stable_load_per_s: float  # arrivals over the stable window
+    stable_requests: int  # how many those were
     burst_load_per_s: float  # arrivals over the burst window
     held: float = 0.0  # workload that waits at the engine
     held_requests: int = 0
     idle_s: float = 0.0  # since the last request came, or since the engine started
+    watched: bool = True  # whether arrivals were counted for a whole stable window
     paused: bool = False  # its owner stopped it: everything to cold
 
 
