@@ -88,7 +88,7 @@ def scaling(workers: int, rounds: int = 300) -> Row:
     def once(number: int) -> None:
         nonlocal memory
         load_per_s = workers * (40.0 + 30.0 * (number % 120 - 60) / 60)
-        view = View(float(number), parameters, groups, fleet, load_per_s, load_per_s)
+        view = View(float(number), parameters, groups, fleet, load_per_s, 10_000, load_per_s)
         memory = decide(view, memory).memory
 
     return Row(f"scaling, {workers} workers", _timed(once, rounds), "10 ms", 1e-2)

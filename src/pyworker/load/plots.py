@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
@@ -13,6 +13,7 @@ __all__ = ["Series", "plot"]
 WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 18, 40
 TICKS: Final = 5
+SMALLEST: Final = 1e-9
 MOST_DOTS: Final = 4000
 
 Point = tuple[float, float]
@@ -33,9 +34,9 @@ def plot(series: Sequence[Series], x_title: str, y_title: str, *, log_x: Sequenc
     shown = [one for one in series if one.points]
     if not shown:
         return '<p class="none">nothing to show</p>'
-    most_x = max(x for one in shown for x, _ in one.points) or 1.0
+    most_x = _most(x for one in shown for x, _ in one.points)
     x_ticks = list(log_x) or _ticks(most_x)
-    y_ticks = _ticks(max(y for one in shown for _, y in one.points) or 1.0, above=True)
+    y_ticks = _ticks(_most(y for one in shown for _, y in one.points), above=True)
     to_x = _percent_axis(log_x) if log_x else _axis(most_x, LEFT, WIDTH - RIGHT)
     to_y = _axis(y_ticks[-1], HEIGHT - BOTTOM, TOP)
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(y_title)} by {escape(x_title)}">']
@@ -44,6 +45,12 @@ def plot(series: Sequence[Series], x_title: str, y_title: str, *, log_x: Sequenc
     parts += [_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_title, "middle"), _text(LEFT, TOP - 2, y_title, "start")]
     parts += [_drawn(one, to_x, to_y) for one in shown]
     return "".join([*parts, "</svg>", _legend(shown) if len(shown) > 1 else ""])
+
+
+def _most(values: Iterable[float]) -> float:
+    """The end of an axis; where there is nothing but 0, some end."""
+    most = max(values)
+    return most if most > SMALLEST else 1.0
 
 
 def _axis(most: float, first: float, last: float) -> Callable[[float], float]:
