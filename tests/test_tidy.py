@@ -63,7 +63,7 @@ CATCHES_EVERYTHING = {
     },
     "src/pyworker/worker/inbound/fast_lane.py": {"ClientConnection._serve"},
     "src/pyworker/worker/pass_through.py": {"PassThroughRoute._make_benchmark_request"},
-    "src/pyworker/worker/routes.py": {"Route.workload"},
+    "src/pyworker/worker/routes.py": {"Route._estimate", "Route.answered_workload"},
     "src/pyworker/loading.py": {"_execute_until"},
     "src/pyworker/running/here.py": {"_run", "run_target"},
     "src/pyworker/running/welcome.py": {"_payload"},

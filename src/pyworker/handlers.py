@@ -33,6 +33,10 @@ class PassThroughHandler:
         workload_calculator: workload of a payload that is a JSON object; None counts every request as ``workload``,
             and then the payload is not decoded.
         workload: workload of a request that is not calculated.
+        answer_workload: workload of the whole request as its answer shows it, from the last bytes of the answer's body
+            (at most 64 KiB; only 2xx, only when it came whole); None when they do not say. The request is booked
+            at it from then on, and requests to come are estimated better. Answers to the benchmark are counted by
+            it as well, so that load and capacity are in one unit.
         benchmark_payload: makes a payload (JSON object) for the benchmark; None: this handler cannot be the benchmark.
         websocket: the route is a websocket (GET); each one that is open is a request in flight with this ``workload``.
         has_benchmark, benchmark_runs, concurrency, do_warmup_benchmark, allow_parallel_requests, max_queue_time,
@@ -42,6 +46,7 @@ class PassThroughHandler:
     endpoint: str
     workload_calculator: Callable[[dict[str, Any]], float] | None = None
     workload: float = DEFAULT_WORKLOAD
+    answer_workload: Callable[[bytes], float | None] | None = None
     benchmark_payload: Callable[[], dict[str, Any]] | None = None
     benchmark_runs: int = 8
     concurrency: int = 10

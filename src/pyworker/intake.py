@@ -46,6 +46,10 @@ class Intake:
         self.max_held_bytes = max_held_bytes
         self.held_bytes = 0
 
+    def has_room(self, body_bytes: int) -> bool:
+        """Whether a body of this size may be held now."""
+        return body_bytes <= self.max_body_bytes and self.held_bytes + body_bytes <= self.max_held_bytes
+
     def hold(self) -> Hold:
         """For one request: ``with intake.hold() as hold: ... hold.read(request) ... authenticate``."""
         return Hold(self)

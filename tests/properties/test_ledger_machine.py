@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pyworker.errors import QueueFull
-from pyworker.worker.core.ledger import Entry, Lane, Ledger, Outcome, Stage
+from pyworker.worker.core.ledger import MICRO, Entry, Lane, Ledger, Outcome, Stage
 
 WORKLOADS = st.one_of(st.floats(0, 1e6), st.integers(0, 1000), st.sampled_from([0, 0.1, 1e12]))
 
@@ -78,6 +78,15 @@ class LedgerMachine(RuleBasedStateMachine):
         before = (repr(self.ledger), entry.outcome, entry.settled_s)
         assert self.ledger.settle(entry, outcome, self._tick()) == []
         assert (repr(self.ledger), entry.outcome, entry.settled_s) == before
+
+    @precondition(lambda self: self.came)
+    @rule(data=st.data(), workload=WORKLOADS)
+    def correct(self, data: st.DataObject, workload: float) -> None:
+        """What has ended is not booked anew."""
+        entry = data.draw(st.sampled_from(self.came))
+        before, is_settled = entry.workload_micro, entry.stage is Stage.SETTLED
+        self.ledger.correct(entry, workload)
+        assert entry.workload_micro == (before if is_settled else round(workload * MICRO))
 
     @rule(ramp=st.none() | st.integers(1, 64))
     def set_ramp(self, ramp: int | None) -> None:

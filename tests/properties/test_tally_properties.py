@@ -30,7 +30,7 @@ class ReportMachine(RuleBasedStateMachine):
         self.report: Tally | None = None
         self.told_micro = {"new": 0, "rejected": 0, "served": 0}
         self.told_disk_gb = 0.0
-        self.clamped_micro = 0  # what was cancelled after it had been reported, more than came anew
+        self.clamped_micro = 0  # what was cancelled or corrected after it had been reported, more than came anew
         self.delivered_new_micro = 0  # admitted less cancelled, as of the last delivered report
         self.report_new_micro = 0
         self.disk_gb = 0.0
@@ -64,6 +64,12 @@ class ReportMachine(RuleBasedStateMachine):
         assert record is not None
         self.outbox.add(record)
         self.ended.append(record.request_idx)
+
+    @precondition(lambda self: self._in_flight())
+    @rule(data=st.data(), workload=st.floats(0, 1000))
+    def correct(self, data: st.DataObject, workload: float) -> None:
+        """The answer shows more or less work than was admitted. What was told too much is clamped, as with a cancel."""
+        self.ledger.correct(data.draw(st.sampled_from(self._in_flight())), workload)
 
     @rule(gb=st.floats(0, 100))
     def use_disk(self, gb: float) -> None:

@@ -205,3 +205,24 @@ def test_a_number_from_zero_up_can_be_booked(ledger: Ledger, parallel: Lane, wor
 )
 def test_anything_else_cannot(workload: object) -> None:
     assert not valid_workload(workload)
+
+
+# --- booked anew ----------------------------------------------------------------------------------
+
+
+def test_a_request_that_is_booked_anew_changes_what_was_received_and_what_is_in_flight(
+    ledger: Ledger, parallel: Lane
+) -> None:
+    entry, other = admit(ledger, parallel, 100.0), admit(ledger, parallel, 5.0)
+    ledger.correct(entry, 30.0)
+    assert (ledger.received.workload, ledger.in_flight_workload, entry.workload) == (35.0, 35.0, 30.0)
+    ledger.settle(entry, Outcome.SERVED, 1.0)
+    ledger.settle(other, Outcome.SERVED, 1.0)
+    assert (ledger.settled[Outcome.SERVED].workload, ledger.in_flight_workload, ledger.imbalance()) == (35.0, 0.0, 0)
+
+
+def test_what_has_ended_is_not_booked_anew(ledger: Ledger, parallel: Lane) -> None:
+    entry = admit(ledger, parallel, 100.0)
+    ledger.settle(entry, Outcome.SERVED, 1.0)
+    ledger.correct(entry, 1.0)
+    assert (ledger.received.workload, ledger.settled[Outcome.SERVED].workload) == (100.0, 100.0)

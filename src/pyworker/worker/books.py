@@ -117,6 +117,10 @@ class Turn:
         if self.entry.started_s is not None:
             self._books.timings.first_byte.observe(time.monotonic() - self.entry.started_s)
 
+    def correct(self, workload: float) -> None:
+        """The answer shows how much work it was."""
+        self._books.ledger.correct(self.entry, workload)
+
     async def __aenter__(self) -> Self:
         if self.entry.stage is Stage.WORKING:
             return self

@@ -88,7 +88,8 @@ class DeclaredRoute(PassThroughRoute):
     @property
     def sources(self) -> list[object]:
         handler = self._declared
-        functions = [handler.benchmark_payload, handler.workload_calculator, handler.request_parser]
+        counts = [handler.workload_calculator, handler.answer_workload]
+        functions = [handler.benchmark_payload, *counts, handler.request_parser]
         return [handler, *functions, handler.payload_class, handler.remote_function]
 
     # --- reading a request ---
@@ -210,7 +211,7 @@ class DeclaredRoute(PassThroughRoute):
     def content(self, request: Incoming, payload: Any) -> tuple[RawHeaders, Body]:
         is_read = self._declared.response_generator is not None
         if isinstance(payload, _Encoded):
-            pick = authored_request_headers if is_read else rewritten_request_headers
+            pick = authored_request_headers if is_read or self.reads_answers else rewritten_request_headers
             return (*pick(request.raw_headers), payload.header), (payload.body,)
         headers, body = super().content(request, payload)
         return (readable_request_headers(headers) if is_read else headers), body
@@ -252,10 +253,10 @@ class DeclaredRoute(PassThroughRoute):
                 return Probe(workload)
             headers = (payload.header,)
             async with await self._model.send("POST", self.endpoint, headers, (payload.body,)) as answer:
-                await answer.read()
+                answered = await answer.read()
         except (ModelUnreachable, ModelFailed, HandlerFailed, JsonDataException) as error:
             return Probe(0.0, _reason(error))
-        return Probe(workload, "" if 200 <= answer.status < 300 else f"the model server answered {answer.status}")
+        return self.probed(workload, answer, answered)
 
     async def _benchmark_request(self) -> tuple[float, Any]:
         """A payload's workload and what is sent, or the function's arguments. Raises BenchmarkFailed."""

@@ -8,20 +8,29 @@ from typing import Any
 
 import msgspec
 
-from pyworker.errors import BenchmarkFailed, ModelFailed, ModelUnreachable
+from pyworker.errors import BenchmarkFailed, InvalidJson, ModelFailed, ModelUnreachable
 from pyworker.handlers import PassThroughHandler
-from pyworker.headers import query_without_key, request_headers, rewritten_request_headers
+from pyworker.headers import (
+    authored_request_headers,
+    query_without_key,
+    readable_request_headers,
+    request_headers,
+    rewritten_request_headers,
+)
 from pyworker.wire import decode_object, dump, parse_envelope
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.inbound.incoming import Incoming
-from pyworker.worker.model.connection import Answer, Body, RawHeaders
+from pyworker.worker.model.connection import LAST_BYTES, Answer, Body, RawHeaders, RememberingAnswer
 from pyworker.worker.model.upstream import ModelServer
 from pyworker.worker.routes import JSON_HEADERS, Call, Probe, ReadBody, Route, explain_envelope
 
 __all__ = ["PassThroughRoute", "target_with_query"]
 
 log = logging.getLogger("pyworker.handler")
+
+COUNTED_BYTES = 32 * 1024 * 1024  # a larger body is not held to be counted
+_ENVELOPE_FIELDS = frozenset({"auth_data", "payload", "session_id"})
 
 
 class PassThroughRoute(Route):
@@ -31,6 +40,7 @@ class PassThroughRoute(Route):
         super().__init__(handler.endpoint, lane, max_wait_s)
         self._handler = handler
         self._model = model
+        self.reads_answers = handler.answer_workload is not None
 
     def parse_envelope(self, body: bytes | memoryview) -> Call:
         envelope = parse_envelope(body)
@@ -39,36 +49,68 @@ class PassThroughRoute(Route):
         auth_data, payload, session_id = explain_envelope(decode_object(body))
         return Call(auth_data, session_id, msgspec.Raw(dump(payload)))
 
-    async def read_plain(self, request: Incoming, read: ReadBody) -> Call:  # noqa: ARG002
-        return Call(None, None, None)  # the body is not held: it streams through
+    def parse_plain(self, body: bytes | memoryview) -> Call | None:
+        message = decode_object(body)
+        return None if not message or message.keys() & _ENVELOPE_FIELDS else Call(None, None, msgspec.Raw(body))
+
+    async def read_plain(self, request: Incoming, read: ReadBody) -> Call:
+        """The body is held when its workload is to be counted; any other streams through."""
+        counted = self._handler.workload_calculator is not None and _is_counted(request) and read.fits()
+        return Call(None, None, msgspec.Raw(await read()) if counted else None)
 
     def count_workload(self, call: Call) -> float:
         calculator = self._handler.workload_calculator
         if calculator is None or call.payload is None:
             return self._handler.workload
-        return calculator(decode_object(memoryview(call.payload)))
+        try:
+            payload = decode_object(memoryview(call.payload))
+        except InvalidJson:  # the model server says what is wrong with it
+            return self._handler.workload
+        return calculator(payload)
 
     async def exchange(self, request: Incoming, call: Call) -> bool:
         async with await self._send(request, call.target, call.take_payload()) as answer:
             call.on_head()
             await request.relay(answer)
+            if isinstance(answer, RememberingAnswer):
+                call.answered = self._answered(answer, answer.last_bytes)
+            if call.answered is not None:
+                self.estimates.add(call.estimate, call.answered)
             return answer.status < 400
 
     async def _send(self, request: Incoming, path: str, payload: Any) -> Answer:
         """The payload, or the body as it comes; returns at the answer's head, and holds the payload till then."""
         headers, body = self.content(request, payload)
-        return await self._model.send(request.method, target_with_query(request, path), headers, body)
+        kind = RememberingAnswer if self.reads_answers else Answer
+        return await self._model.send_for(kind, request.method, target_with_query(request, path), headers, body)
 
     def content(self, request: Incoming, payload: Any) -> tuple[RawHeaders, Body]:
         """Headers and body of the model's request; without a payload it is the client's body, as it comes."""
         if payload is None:
-            return request_headers(request.raw_headers), request.body.iter_any() if request.has_body else ()
-        return (*rewritten_request_headers(request.raw_headers), *JSON_HEADERS), (memoryview(payload),)
+            pick = readable_request_headers if self.reads_answers else request_headers
+            return pick(request.raw_headers), request.body.iter_any() if request.has_body else ()
+        pick = authored_request_headers if self.reads_answers else rewritten_request_headers
+        return (*pick(request.raw_headers), *JSON_HEADERS), (memoryview(payload),)
 
     @property
     def needs_request(self) -> bool:
         """Whether its author sees the ``web.Request``, which the fast lane does not have."""
         return False
+
+    def _answered(self, answer: Answer, last_bytes: bytes) -> float | None:
+        """What an answer that came whole shows of its request's workload."""
+        count = self._handler.answer_workload
+        in_clear = not any(name.lower() == b"content-encoding" for name, _ in answer.headers)
+        if count is None or not (in_clear and 200 <= answer.status < 300):
+            return None
+        return self.answered_workload(count, last_bytes)
+
+    def probed(self, workload: float, answer: Answer, body: bytes) -> Probe:
+        """What a request of the benchmark was, from its whole answer."""
+        if not 200 <= answer.status < 300:
+            return Probe(workload, f"the model server answered {answer.status}")
+        answered = self._answered(answer, body[-LAST_BYTES:])
+        return Probe(workload if answered is None else answered)
 
     @property
     def plan(self) -> Plan | None:
@@ -79,16 +121,17 @@ class PassThroughRoute(Route):
 
     @property
     def sources(self) -> list[object]:
-        return [self._handler, self._handler.benchmark_payload, self._handler.workload_calculator]
+        handler = self._handler
+        return [handler, handler.benchmark_payload, handler.workload_calculator, handler.answer_workload]
 
     async def probe(self) -> Probe:
         workload, body = await asyncio.to_thread(self._make_benchmark_request)
         try:
             async with await self._model.send("POST", self.endpoint, JSON_HEADERS, (body,)) as answer:
-                await answer.read()
+                answered = await answer.read()
         except (ModelUnreachable, ModelFailed) as error:
             return Probe(0.0, str(error))
-        return Probe(workload, "" if 200 <= answer.status < 300 else f"the model server answered {answer.status}")
+        return self.probed(workload, answer, answered)
 
     def _make_benchmark_request(self) -> tuple[float, bytes]:
         handler = self._handler
@@ -107,6 +150,13 @@ def target_with_query(request: Incoming, path: str) -> str:
     """The path on the model server, and what the client's query asks of it."""
     query = query_without_key(request.query)
     return f"{path}?{query}" if query else path
+
+
+def _is_counted(request: Incoming) -> bool:
+    """Whether a body is JSON, in clear, and not too large to be looked at."""
+    kind = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
+    is_json = kind == "application/json" and request.header("Content-Encoding") is None
+    return is_json and (request.content_length or 0) <= COUNTED_BYTES
 
 
 def _is_null(raw: msgspec.Raw) -> bool:

@@ -43,6 +43,8 @@ class Proxy:
                 async with turn:  # waits in line; 429 when that takes too long; settles whatever happens
                     succeeded = await route.exchange(request, admission.call)
                     turn.outcome = Outcome.SERVED if succeeded else Outcome.ERRORED
+                    if admission.call.answered is not None:
+                        turn.correct(admission.call.answered)
         except QueueFull:
             self.entrance.gate.give_back(admission.grant)
             raise

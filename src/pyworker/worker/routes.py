@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import yarl
@@ -17,6 +17,7 @@ from pyworker.fields import MISSING_PARAMETER, read_part
 from pyworker.handlers import DEFAULT_WORKLOAD
 from pyworker.wire import AuthData, decode_object, parse_auth_data
 from pyworker.worker.core.benchmark import Plan
+from pyworker.worker.core.estimates import Estimates
 from pyworker.worker.core.ledger import Lane, valid_workload
 from pyworker.worker.inbound.incoming import Incoming
 from pyworker.worker.model.connection import RawHeaders
@@ -26,7 +27,6 @@ __all__ = ["JSON_HEADERS", "Call", "Probe", "ReadBody", "Route", "explain_envelo
 log = logging.getLogger("pyworker.handler")
 
 JSON_HEADERS: RawHeaders = ((b"Content-Type", b"application/json"),)
-ReadBody = Callable[[], Awaitable[bytes | memoryview]]
 _PLACE = re.compile(r"{(\w+)(?::[^{}]*)?}")
 
 
@@ -39,6 +39,7 @@ class Call(msgspec.Struct):
 
     ``target`` is the path on the model server; ``on_head`` is called when the head of its answer is there.
     ``counted`` is what the author's calculator gave, if it was asked ahead.
+    ``estimate`` is its workload as counted before it was sent, ``answered`` as its answer shows it, if that says so.
     """
 
     auth_data: AuthData | None
@@ -47,6 +48,8 @@ class Call(msgspec.Struct):
     target: str = ""
     on_head: Callable[[], None] = _nothing
     counted: Any = msgspec.UNSET
+    estimate: float = 0.0
+    answered: float | None = None
 
     def take_payload(self) -> Any:
         """The payload, which may be large: the call lets go of it, so that who sends it is the last to hold it."""
@@ -62,6 +65,18 @@ class Probe:
     failure: str = ""
 
 
+class ReadBody(Protocol):
+    """The body of a request that has been let in."""
+
+    def fits(self) -> bool:
+        """Whether it is known to be small enough to be held."""
+        ...
+
+    async def __call__(self) -> bytes | memoryview:
+        """All of it. Raises BodyTooLarge, SlowBody."""
+        ...
+
+
 class Route(ABC):
     """A handler, its lane, and its limit on waiting (s; None: no limit)."""
 
@@ -72,6 +87,7 @@ class Route(ABC):
         self.lane = lane
         self.max_wait_s = max_wait_s
         self.bad_workloads = 0
+        self.estimates = Estimates()
         self._places = _PLACE.findall(endpoint)
 
     def proof(self, request: Incoming) -> str | None:
@@ -96,6 +112,10 @@ class Route(ABC):
 
         Raises JsonDataException and InvalidJson for what is the client's fault, HandlerFailed.
         """
+
+    def parse_plain(self, body: bytes | memoryview) -> Call | None:  # noqa: ARG002
+        """A body that is a payload and nothing around it; None when it is none. Asked only where nobody is checked."""
+        return None
 
     @abstractmethod
     def count_workload(self, call: Call) -> float:
@@ -127,7 +147,12 @@ class Route(ABC):
         return concurrency if self.lane.slots is None else min(concurrency, self.lane.slots)
 
     def workload(self, call: Call) -> float:
-        """The workload to book: the author's count, or the default when that is no finite number from 0 up."""
+        """The workload to book: the estimate, and what such estimates have turned out to be."""
+        call.estimate = self._estimate(call)
+        return self.estimates.booked(call.estimate)
+
+    def _estimate(self, call: Call) -> float:
+        """The author's count, or the default when that is no finite number from 0 up."""
         try:
             workload: Any = self.count_workload(call)
         except Exception:
@@ -139,6 +164,21 @@ class Route(ABC):
             log.error("count_workload of %s gave %r; %g is booked instead", self.endpoint, workload, DEFAULT_WORKLOAD)
         self.bad_workloads += 1
         return DEFAULT_WORKLOAD
+
+    def answered_workload(self, count: Callable[[bytes], float | None], last_bytes: bytes) -> float | None:
+        """What the author's ``count`` makes of an answer; None when it cannot say, or says no number from 0 up."""
+        try:
+            workload: Any = count(last_bytes)
+        except Exception:
+            log.exception("answer_workload of %s failed; the estimate stands", self.endpoint)
+        else:
+            if workload is None:
+                return None
+            if valid_workload(workload):
+                return float(workload)
+            log.error("answer_workload of %s gave %r; the estimate stands", self.endpoint, workload)
+        self.bad_workloads += 1
+        return None
 
     def target(self, request: Incoming) -> str:
         """The path on the model server, its ``{places}`` filled from the request's. Raises BadPath."""

@@ -10,6 +10,8 @@ At every moment, in requests and in workload:
 
     received = served + errored + cancelled + rejected + in flight
 
+A request may be booked anew while it is in flight (``correct``), on both sides of that sum at once.
+
 Workload is booked in whole millionths, so that sums are exact and the books balance to the last digit.
 """
 
@@ -206,6 +208,15 @@ class Ledger:
         else:
             lane.waiting[entry] = None
         return entry
+
+    def correct(self, entry: Entry, workload: float) -> None:
+        """Book a request at another workload than it was admitted with. One that is settled stays as it is."""
+        if entry.stage is Stage.SETTLED:
+            return
+        change = round(workload * MICRO) - entry.workload_micro
+        entry.workload_micro += change
+        self._in_flight_micro += change
+        self.received.workload_micro += change
 
     def settle(self, entry: Entry, outcome: Outcome, now_s: float) -> list[Entry]:
         """End a request, wherever it is. Returns the requests whose turn has come: wake them.

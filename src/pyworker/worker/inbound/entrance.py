@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pyworker.errors import AuthenticationFailed
+from pyworker.errors import AuthenticationFailed, JsonDataException
 from pyworker.intake import Intake
 from pyworker.wire import AuthData, parse_auth_header
 from pyworker.worker.core.gate import OPEN_GRANT, Gate, Grant, Mode
@@ -61,20 +61,26 @@ class Entrance:
                 raise AuthenticationFailed("no X-Auth-Data on a request that is no envelope")
             return await self._let_in_plain(request, route, ANONYMOUS, None)
         with self.intake.hold() as hold:
-            call = route.parse_envelope(await request.read(hold))
+            call = self._parse(route, await request.read(hold))
             grant, session = await self.authenticate(call.auth_data or ANONYMOUS, call.session_id)
         return Admission(call, call.auth_data or ANONYMOUS, grant, session)
+
+    def _parse(self, route: Route, body: bytes | memoryview) -> Call:
+        """An envelope; or a payload with nothing around it, where there is nothing to be proved."""
+        try:
+            return route.parse_envelope(body)
+        except JsonDataException:
+            plain = route.parse_plain(body) if self.gate.mode is Mode.OFF else None
+            if plain is None:
+                raise
+            return plain
 
     async def _let_in_plain(
         self, request: Incoming, route: Route, auth_data: AuthData, session_id: str | None
     ) -> Admission:
         grant, session = await self.authenticate(auth_data, session_id)
-
-        async def read() -> bytes | memoryview:
-            with self.intake.hold() as hold:
-                return await request.read(hold)
-
-        return Admission(await route.read_plain(request, read), auth_data, grant, session)
+        call = await route.read_plain(request, _Reading(self.intake, request))
+        return Admission(call, auth_data, grant, session)
 
     async def authenticate(self, auth_data: AuthData, session_id: str | None) -> tuple[Grant, Session | None]:
         """By an open session, or by ticket or signature; the engine's key is asked for anew before giving up.
@@ -89,6 +95,21 @@ class Entrance:
             if self.gate.mode is not Mode.SIGNATURE or not await self.engine.refresh_key():
                 raise
         return self.gate.check(auth_data, time.time()), None
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The body of a request, for a route that wants all of it."""
+
+    intake: Intake
+    request: Incoming
+
+    def fits(self) -> bool:
+        return self.request.content_length is not None and self.intake.has_room(self.request.content_length)
+
+    async def __call__(self) -> bytes | memoryview:
+        with self.intake.hold() as hold:
+            return await self.request.read(hold)
 
 
 def _may_be_envelope(request: Incoming) -> bool:

@@ -15,6 +15,7 @@ from pyworker.net import keep_alive
 __all__ = [
     "HIGH_WATER_BYTES",
     "IDLE_S",
+    "LAST_BYTES",
     "Answer",
     "AnswerT",
     "Body",
@@ -22,10 +23,12 @@ __all__ = [
     "Connection",
     "Failure",
     "RawHeaders",
+    "RememberingAnswer",
 ]
 
 IDLE_S = 4.0  # llama.cpp, uvicorn and node close after 5 s
 HIGH_WATER_BYTES = 256 * 1024
+LAST_BYTES = 64 * 1024
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 Body = tuple[bytes | memoryview, ...] | AsyncIterator[bytes]  # pieces, or a stream
@@ -114,6 +117,25 @@ class Answer:
     def fail(self, failure: Failure) -> None:
         """There will be no more."""
         self.failure = failure
+
+
+class RememberingAnswer(Answer):
+    """An Answer that keeps its last bytes for who looks at them when it has passed."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._last = bytearray()
+
+    @property
+    def last_bytes(self) -> bytes:
+        """The end of what has come of the body, LAST_BYTES at most."""
+        return bytes(self._last[-LAST_BYTES:])
+
+    def add(self, piece: bytes) -> bool:
+        self._last += piece
+        if len(self._last) > 2 * LAST_BYTES:  # not with every piece: that would be a copy each time
+            del self._last[:-LAST_BYTES]
+        return super().add(piece)
 
 
 class Connection(asyncio.Protocol):

@@ -6,7 +6,7 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from prometheus_client.metrics_core import Metric
@@ -43,6 +43,7 @@ class Inside:
     watchdog: Watchdog
     routes: list[Route]
     update: Callable[[], None]
+    _most_received: float = field(default=0.0, init=False)
 
     def pages(self) -> list[web.RouteDef]:
         """The routes under /pyworker/."""
@@ -113,12 +114,13 @@ class Inside:
 
     def _snapshot(self) -> Iterable[Metric]:
         ledger, settled = self.books.ledger, self.books.ledger.settled
+        self._most_received = max(self._most_received, ledger.received.workload)  # corrected, it falls: no counter may
         requests = {outcome.name.lower(): settled[outcome].requests for outcome in Outcome}
         workload = {outcome.name.lower(): settled[outcome].workload for outcome in Outcome}
         working = sum(entry.stage is Stage.WORKING for entry in ledger.in_flight)
         yield metrics.gauge("pyworker_ready", "1 when requests are taken.", float(self.readiness.is_ready))
         yield metrics.counter("pyworker_requests_received", "Requests received.", ledger.received.requests)
-        yield metrics.counter("pyworker_workload_received", "Workload received.", ledger.received.workload)
+        yield metrics.counter("pyworker_workload_received", "Workload received.", self._most_received)
         yield metrics.by_outcome("pyworker_requests", "Requests by outcome.", requests)
         yield metrics.by_outcome("pyworker_workload", "Workload by outcome.", workload)
         yield metrics.gauge("pyworker_requests_working", "Requests at the model server.", working)
