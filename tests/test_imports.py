@@ -19,6 +19,7 @@ HEAVY = {"gguf", "hypothesis", "numpy", "pytest", "ray", "rich", "typer", "unitt
 IMPORT_ALL = """
 import importlib, json, logging, os, sys, threading
 import aiohttp.web, cryptography.hazmat.primitives.serialization, msgspec, prometheus_client, rich, typer, uvloop
+import openai
 
 IO = ("open", "socket.", "subprocess.", "os.system", "os.mkdir", "os.remove", "os.rename", "shutil.", "sqlite3.")
 CODE = (".py", ".pyc", ".so")

@@ -5,6 +5,7 @@ Everything is checked when it is made, before anything starts: an object that ex
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -127,7 +128,9 @@ class HandlerConfig(_Checked):
         methods: HTTP methods.
         max_concurrency: requests at once when neither one (serial) nor any number (parallel).
         websocket: the route is a websocket, opened by GET; each open one is a request in flight.
-        workload: of a request whose workload is not calculated.
+        workload: of a request that nothing counts: no calculator, or no JSON to count (a GET, a form, a file).
+        answer_workload: what a request was after all, from the last bytes of its answer (64 KiB at most), or None when
+            they do not say; not async. Load, capacity and the benchmark go by it; see PassThroughHandler.
     """
 
     route: str | None = None
@@ -146,6 +149,7 @@ class HandlerConfig(_Checked):
     max_concurrency: int | None = None
     websocket: bool = False
     workload: float = DEFAULT_WORKLOAD
+    answer_workload: Callable[[bytes], float | None] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -182,6 +186,10 @@ class HandlerConfig(_Checked):
     def _function_problems(self) -> Iterator[str]:
         payload, both = ("the payload",), ("the web.Request", "the ClientResponse")
         yield from rules.a_function("workload_calculator", self.workload_calculator, payload)
+        yield from rules.a_number("workload", self.workload)
+        yield from rules.a_function("answer_workload", self.answer_workload, ("the end of the answer",))
+        if inspect.iscoroutinefunction(self.answer_workload):
+            yield f"answer_workload is async; write `def {self.answer_workload.__name__}`"
         yield from rules.a_function("request_parser", self.request_parser, payload)
         yield from rules.a_function("response_generator", self.response_generator, both, only_async=True)
         yield from rules.a_function("remote_function", self.remote_function, None, only_async=True)
@@ -192,10 +200,12 @@ class HandlerConfig(_Checked):
             yield "is_remote_dispatch needs the function to call: give remote_function"
         if self.remote_function is not None and self.response_generator is not None:
             yield "remote_function answers the client itself; a response_generator has no model's answer to work on"
+        if self.answer_workload is not None and (self.response_generator or self.remote_function):
+            yield "answer_workload reads answers that pass through; a response_generator's and a function's do not"
 
     def idle_fields(self) -> list[str]:
         """What is given and not asked, since the ``handler_class`` does it itself."""
-        beside = ("workload_calculator", "request_parser", "response_generator")
+        beside = ("workload_calculator", "request_parser", "response_generator", "answer_workload")
         return [] if self.handler_class is None else [name for name in beside if getattr(self, name) is not None]
 
     def _benchmark_problems(self) -> Iterator[str]:

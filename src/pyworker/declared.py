@@ -149,6 +149,7 @@ def _declared(config: HandlerConfig) -> DeclaredHandler:
         endpoint=str(config.route),
         workload_calculator=calculator,
         workload=config.workload,
+        answer_workload=config.answer_workload,
         benchmark_payload=_payloads(config) if config.benchmark_config else None,
         benchmark_runs=benchmark.runs,
         concurrency=benchmark.concurrency or DEFAULT_CONCURRENCY,

@@ -4,6 +4,7 @@
 - ``file PATH``: a module, written to PATH in a scratch folder and imported there, with the page's others;
 - ``pytest PATH``: a test, written and run there;
 - ``worker PATH``: a worker, written and run there before a model, and asked a question;
+- ``openai``: a worker and its client, before llama.cpp (tests/acceptance/test_openai_worker.py runs them);
 - ``demo``: what `make demo` prints (tests/acceptance/test_demo.py runs it);
 - ``by-hand``, ``by-hand up``: commands for terminals side by side (tests/acceptance/test_by_hand.py runs them);
 - ``load``: load tests; each command line is one that there is;
@@ -27,7 +28,7 @@ from tests.docs.pages import ROOT, Block, blocks, pages
 
 OWN_PAGES = [page for page in pages() if not page.is_relative_to(ROOT / "workers")]  # those have tests of their own
 ALL = [block for page in OWN_PAGES for block in blocks(page)]
-CHECKS = {"make", "file", "pytest", "worker", "demo", "by-hand", "gateway", "load"}
+CHECKS = {"make", "file", "pytest", "worker", "demo", "by-hand", "gateway", "load", "openai"}
 
 
 def _marked(check: str) -> list[Block]:

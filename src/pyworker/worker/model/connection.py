@@ -29,6 +29,7 @@ __all__ = [
 IDLE_S = 4.0  # llama.cpp, uvicorn and node close after 5 s
 HIGH_WATER_BYTES = 256 * 1024
 LAST_BYTES = 64 * 1024
+_SLACK_BYTES = 16 * 1024
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 Body = tuple[bytes | memoryview, ...] | AsyncIterator[bytes]  # pieces, or a stream
@@ -133,7 +134,7 @@ class RememberingAnswer(Answer):
 
     def add(self, piece: bytes) -> bool:
         self._last += piece
-        if len(self._last) > 2 * LAST_BYTES:  # not with every piece: that would be a copy each time
+        if len(self._last) > LAST_BYTES + _SLACK_BYTES:  # not with every piece of a stream
             del self._last[:-LAST_BYTES]
         return super().add(piece)
 
