@@ -46,6 +46,11 @@ async def flooding(request: FakeRequest) -> None:
         await request.send(bytes(65536))
 
 
+def pass_upload() -> PassThroughHandler:
+    """Nothing counts its workload, so that its body is not held."""
+    return PassThroughHandler("/generate")
+
+
 def pass_job() -> Handler:
     """A path with a place in it is read by aiohttp."""
     return PassThroughHandler("/jobs/{id}")
@@ -66,7 +71,8 @@ WAYS = {
     "passed through": Way(pass_generate, "/generate", answer({"text": "hi"})),
     "stream passed through": Way(pass_stream, "/generate_stream", in_pieces),
     "flood passed through": Way(pass_stream, "/generate_stream", flooding, reads_after_s=0.02),
-    "upload passed through": Way(pass_generate, "/generate", answer({"text": "hi"}), proved_by_header=True),
+    "upload passed through": Way(pass_upload, "/generate", answer({"text": "hi"}), proved_by_header=True),
+    "upload that is counted": Way(pass_generate, "/generate", answer({"text": "hi"}), proved_by_header=True),
     "passed through by aiohttp": Way(pass_job, "/jobs/7", answer({"text": "hi"})),
     "stream passed through by aiohttp": Way(pass_job, "/jobs/7", in_pieces),
     "upload passed through by aiohttp": Way(pass_job, "/jobs/7", answer({"text": "hi"}), proved_by_header=True),
