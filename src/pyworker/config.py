@@ -27,6 +27,7 @@ _ABOUT_PAYLOADS = (
     "request_parser",
     "response_generator",
     "benchmark_config",
+    "answer_workload",
     "payload_class",
     "handler_class",
     "remote_function",
@@ -186,7 +187,6 @@ class HandlerConfig(_Checked):
     def _function_problems(self) -> Iterator[str]:
         payload, both = ("the payload",), ("the web.Request", "the ClientResponse")
         yield from rules.a_function("workload_calculator", self.workload_calculator, payload)
-        yield from rules.a_number("workload", self.workload)
         yield from rules.a_function("answer_workload", self.answer_workload, ("the end of the answer",))
         if inspect.iscoroutinefunction(self.answer_workload):
             yield f"answer_workload is async; write `def {self.answer_workload.__name__}`"

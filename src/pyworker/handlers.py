@@ -63,7 +63,7 @@ class PassThroughHandler:
         """Raises ConfigurationError for what a websocket cannot have."""
         if not self.websocket:
             return
-        for name in ("workload_calculator", "benchmark_payload"):
+        for name in ("workload_calculator", "benchmark_payload", "answer_workload"):
             if getattr(self, name) is not None:
                 raise ConfigurationError(
                     f"PassThroughHandler({self.endpoint!r}, websocket=True) has no payload for its {name}: "

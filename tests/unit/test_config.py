@@ -74,6 +74,9 @@ def test_defaults_are_those_of_the_contract() -> None:
         "remote_function": None,
         "methods": ("POST",),
         "max_concurrency": None,
+        "websocket": False,
+        "workload": 100.0,
+        "answer_workload": None,
     }
     assert fields(BenchmarkConfig()) == {
         "dataset": None,
