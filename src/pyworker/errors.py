@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 __all__ = [
+    "AnsweredWithError",
     "AuthenticationFailed",
     "BadFraming",
     "BadPath",
@@ -396,3 +397,7 @@ class WorkerUnreachable(CallFailed):
     """The connection to the worker broke before its answer was complete."""
 
     status = 502
+
+
+class AnsweredWithError(CallFailed):
+    """The worker, or the model behind it, answered with an error; the message has its status and words."""

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pyworker.client import Answer, Client
-from pyworker.errors import EngineRefused, EngineUnreachable, NoAnswerInTime, WorkerUnreachable
+from pyworker.errors import AnsweredWithError, EngineRefused, EngineUnreachable, NoAnswerInTime, WorkerUnreachable
 from pyworker.testing import Behaviour, FakeRequest, FakeServer, answer, by_hand, drop, free_port
+from pyworker.wire import parse_auth_header
 from tests.support.engines import API_KEY, EngineUnderTest, ReportingWorker, a_fleet, an_engine
 
 PROMPT = {"prompt": "Hello"}
@@ -52,6 +53,30 @@ async def test_a_call_reaches_a_worker_with_its_payload_and_a_good_ticket() -> N
         assert envelope["session_id"] is None
         assert set(envelope["auth_data"]) == {"cost", "endpoint", "reqnum", "url", "signature", "request_idx"}
         assert envelope["auth_data"]["cost"] == 42
+
+
+async def test_a_body_that_is_no_json_goes_as_it_is_with_its_ticket_beside_it() -> None:
+    async with a_fleet() as (engine, fleet):
+        worker = await fleet.join()
+        worker.on("/stylize", answer(b"PNG", headers={"Content-Type": "image/png"}))
+        async with a_client(engine) as client:
+            call = client.call_with_body("default", "/stylize", b"\x00\xff", "image/jpeg", cost=7)
+            async with call as got:
+                await got.require_ok()
+                assert (got.headers["Content-Type"], await got.read()) == ("image/png", b"PNG")
+        (request,) = worker.requests
+        auth_data, session_id = parse_auth_header(request.headers["X-Auth-Data"])
+        assert (request.body, request.headers["Content-Type"]) == (b"\x00\xff", "image/jpeg")
+        assert (auth_data.cost, auth_data.url, session_id) == (7, worker.url, None)
+
+
+async def test_an_answer_that_is_an_error_can_be_raised_with_its_words() -> None:
+    async with a_fleet() as (engine, fleet):
+        worker = await fleet.join()
+        worker.on("/generate", answer({"error": "too long"}, status=422))
+        async with a_client(engine) as client, client.call("default", "/generate", PROMPT) as got:
+            with pytest.raises(AnsweredWithError, match=r'/generate answers 422: .*"too long"'):
+                await got.require_ok()
 
 
 async def test_the_worker_never_sees_the_api_key() -> None:

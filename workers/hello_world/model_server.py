@@ -13,20 +13,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiohttp import web
-
 from workers.hello_world.llama import Llama, ModelNotLoaded
 from workers.hello_world.model_routes import ModelRoutes
 from workers.hello_world.server_log import ServerLog
 from workers.hello_world.weights import ModelNotInstalled, installed_model
+from workers.model_process import add_address_options, bind, serve
 
-DRAIN_S = 10.0
 CANNOT_LOAD = "Exception: corrupted model file"
 CANNOT_START = "cannot start the model server"
 
@@ -40,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         parser.exit(1, f"{CANNOT_START}: {error}\n")
     try:
-        listener = _bind(options.host, options.port)
+        listener = bind(options.host, options.port)
     except OSError as error:
         log.error(f"{CANNOT_START}: {error}")
         log.tell(f"{CANNOT_START} on {options.host}:{options.port}: {error}")
@@ -59,8 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.hello_world.model_server", description="an LLM server")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=5001, help="0 picks a free one (default: %(default)s)")
+    add_address_options(parser, port=5001)
     parser.add_argument("--log", type=Path, metavar="FILE", help="log file, begun anew (default: stdout)")
     parser.add_argument("--model", type=Path, metavar="PATH", help="a GGUF file (default: SmolLM2 as installed)")
     parser.add_argument("--parallel", type=_positive, default=4, metavar="N", help="generations at once (default: 4)")
@@ -79,36 +75,13 @@ def _positive(text: str) -> int:
     return number
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """Take the port, but refuse connections until the model is there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    return listener
-
-
 async def _serve(llama: Llama, listener: socket.socket, slots: int, log: ServerLog) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    def started(url: str) -> None:
+        log.info("infer server has started", url=url)
+        log.tell(f"the model answers on {url}")
+
     async with llama:
-        runner = web.AppRunner(
-            ModelRoutes(llama, slots, log).app(),
-            handler_cancellation=True,  # a client that leaves stops its generation
-            shutdown_timeout=DRAIN_S,
-            access_log=None,
-        )
-        await runner.setup()
-        try:
-            await web.SockSite(runner, listener).start()
-            host, port = listener.getsockname()[:2]
-            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            log.info("infer server has started", url=url)
-            log.tell(f"the model answers on {url}")
-            await stop.wait()
-        finally:
-            await runner.cleanup()
+        await serve(ModelRoutes(llama, slots, log).app(), listener, started)
     log.info("infer server has stopped")
 
 

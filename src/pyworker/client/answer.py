@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from pyworker.errors import WorkerUnreachable
+from pyworker.errors import AnsweredWithError, WorkerUnreachable
 
 __all__ = ["Answer"]
 
@@ -50,6 +50,12 @@ class Answer:
     async def read(self) -> bytes:
         """The whole body. Raises WorkerUnreachable when it breaks off."""
         return b"".join([chunk async for chunk in self.chunks()])
+
+    async def require_ok(self) -> None:
+        """Raise AnsweredWithError, with the worker's words, unless the status is 2xx."""
+        if not self.ok:
+            words = (await self.read()).decode(errors="replace")
+            raise AnsweredWithError(f"{self._response.url.path} answers {self.status}: {words}")
 
     async def json(self) -> Any:
         """The body as JSON. Raises ValueError when it is none."""

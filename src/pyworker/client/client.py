@@ -16,9 +16,12 @@ from pyworker.client.attempts import find_worker, first_answer, sent
 from pyworker.client.engine_calls import EngineCalls
 from pyworker.client.pursuit import Pursuit
 from pyworker.net import keep_alive_socket
-from pyworker.wire import RouteAnswer, dump
+from pyworker.wire import AuthData, RouteAnswer, dump, dump_auth_header
 
 __all__ = ["Client"]
+
+_Message = tuple[bytes, Mapping[str, str]]  # body and headers
+_MakeMessage = Callable[[AuthData], _Message]
 
 _JSON: Final = {"Content-Type": "application/json"}
 
@@ -72,9 +75,32 @@ class Client:
         A worker that answers 408, 429 or 503, or does not accept connections, has not begun: then the engine is asked
         again. Raises EngineUnreachable, EngineRefused, WorkerUnreachable, or NoAnswerInTime after ``timeout_s``.
         """
+
+        def envelope(auth_data: AuthData) -> _Message:
+            return dump({"auth_data": auth_data, "payload": payload, "session_id": None}), _JSON
+
+        async with self._answered(endpoint, route, envelope, cost) as answer:
+            yield answer
+
+    @asynccontextmanager
+    async def call_with_body(
+        self, endpoint: str, route: str, body: bytes, content_type: str, *, cost: float = 100.0
+    ) -> AsyncGenerator[Answer, None]:
+        """The same for a body that is no JSON, a form or an image, to a route that passes it through as it is."""
+
+        def message(auth_data: AuthData) -> _Message:
+            return body, {"Content-Type": content_type, "X-Auth-Data": dump_auth_header(auth_data)}
+
+        async with self._answered(endpoint, route, message, cost) as answer:
+            yield answer
+
+    @asynccontextmanager
+    async def _answered(
+        self, endpoint: str, route: str, message: _MakeMessage, cost: float
+    ) -> AsyncGenerator[Answer, None]:
         pursuit = Pursuit(self._timeout_s, self._on_obstacle)
         find = partial(find_worker, ask=self._engine.ask, endpoint=endpoint, cost=cost, api_key=self._api_key)
-        send = partial(self._send, route=route, payload=payload)
+        send = partial(self._send, route=route, message=message)
         try:
             async with asyncio.timeout(self._timeout_s):
                 answered = await first_answer(pursuit, find, send)
@@ -85,9 +111,9 @@ class Client:
         finally:
             answered.response.close()
 
-    async def _send(self, routed: RouteAnswer, route: str, payload: Mapping[str, Any]) -> aiohttp.ClientResponse | None:
+    async def _send(self, routed: RouteAnswer, route: str, message: _MakeMessage) -> aiohttp.ClientResponse | None:
         """The worker's answer; None when it does not accept connections. Raises WorkerUnreachable."""
-        envelope = dump({"auth_data": routed.auth_data(), "payload": payload, "session_id": None})
+        body, headers = message(routed.auth_data())
         tls = await self._engine.worker_tls() if routed.url.startswith("https:") else True
         url = routed.url.rstrip("/") + "/" + route.lstrip("/")
-        return await sent(self._http, "POST", url, routed, data=envelope, headers=_JSON, ssl=tls)
+        return await sent(self._http, "POST", url, routed, data=body, headers=headers, ssl=tls)
