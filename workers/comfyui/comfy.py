@@ -19,6 +19,7 @@ log = logging.getLogger("pyworker.handler")
 
 QUIET_S: Final = 30.0  # without a word of ComfyUI, before it is asked whether it still knows the prompt
 CANCEL_S: Final = 10.0
+LOOKS, LOOK_AGAIN_S = 20, 0.25  # ComfyUI checks a workflow before it is in the queue
 
 Progress = dict[str, Any]
 
@@ -60,6 +61,12 @@ class Comfy:
                         yield progress
         except (aiohttp.ClientError, OSError) as error:
             raise ComfyFailed(f"ComfyUI broke off: {type(error).__name__}") from None
+
+    async def wait_for(self, prompt_id: str, client_id: str) -> None:
+        """Wait for the end of a prompt. Raises ComfyFailed as ``follow`` does."""
+        async with contextlib.aclosing(self.follow(prompt_id, client_id)) as steps:
+            async for _ in steps:
+                pass
 
     async def _next(self, socket: aiohttp.ClientWebSocketResponse, prompt_id: str) -> dict[str, Any]:
         """The next message; the pictures between them are left out."""
@@ -107,13 +114,23 @@ class Comfy:
         except (aiohttp.ClientError, OSError, ComfyFailed) as error:
             log.warning("a prompt whose client has gone could not be cancelled: %s", error or type(error).__name__)
 
-    async def sweep(self, client_prefix: str, but: str) -> None:
-        """Cancel what this worker has put into the queue and nobody waits for any more.
+    async def cancel_of(self, client_id: str) -> None:
+        """Cancel the prompt that was sent under this name, which may only be about to be queued."""
+        for _ in range(LOOKS):
+            with contextlib.suppress(ComfyFailed):
+                found = [queued for queued in queue_of(await self._get("/queue")) if queued.client_id == client_id]
+                for queued in found:
+                    await self.cancel(queued.prompt_id)
+                if found:
+                    return
+            await asyncio.sleep(LOOK_AGAIN_S)
 
-        A client may leave between the prompt's way to ComfyUI and its answer, and a worker may be killed. There is one
-        request at a time, so that whatever is there besides, and has a name of ours, is such a one.
+    async def sweep(self, client_prefix: str, but: str) -> None:
+        """Cancel what a worker before this one, which was killed, has left in the queue.
+
+        There is one request at a time, so that whatever is there besides, and has a name of ours, is such a one.
         """
-        with contextlib.suppress(ComfyFailed, aiohttp.ClientError, OSError):
+        with contextlib.suppress(ComfyFailed):
             for queued in queue_of(await self._get("/queue")):
                 if queued.client_id.startswith(client_prefix) and queued.prompt_id != but:
                     await self.cancel(queued.prompt_id)
@@ -128,7 +145,7 @@ class Comfy:
                     return await response.json()
         except (aiohttp.ClientError, OSError) as error:
             raise ComfyFailed(f"ComfyUI broke off: {type(error).__name__}") from None
-        raise ComfyFailed(f"ComfyUI answers {response.status} to {path.partition('/')[0]}")
+        raise ComfyFailed(f"ComfyUI answers {response.status} to GET {path}")
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> None:
         async with self._session().post(path, json=body) as response:

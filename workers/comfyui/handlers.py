@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from aiohttp import ClientResponse, web
 
 from lib.data_types import EndpointHandler
+from workers.comfyui.abandoned import Abandoned
 from workers.comfyui.answers import EventStream, files_as_they_are
 from workers.comfyui.comfy import Comfy, ComfyFailed
 from workers.comfyui.data_types import CustomWorkflowData, Job, PromptData, WorkflowData, WrapperData, WrapperStreamData
@@ -46,6 +47,7 @@ class Services:
 
     comfy: Comfy
     webhooks: Webhooks
+    abandoned: Abandoned
 
 
 class _Failed(Exception):
@@ -73,6 +75,8 @@ class WorkflowHandler(EndpointHandler[WorkflowData_T]):
         """The workflow as ``/prompt`` takes it."""
         job = payload.job()
         _job.set(job)
+        if self.remote_function is None:
+            self.services.abandoned.sent(job.client_id)
         return {"prompt": job.workflow, "client_id": job.client_id}
 
     async def generate_client_response(
@@ -80,26 +84,29 @@ class WorkflowHandler(EndpointHandler[WorkflowData_T]):
     ) -> web.Response | web.StreamResponse:
         """The images, or what ComfyUI has against the workflow."""
         job = _job.get()
+        self.services.abandoned.answered(job.client_id)
         run = _Run(self.services, job, self.teller(job.request_id, job.delivery))
         if model_response.status != 200:
             return run.refused(await _refusal(model_response))
-        prompt_id = str((await model_response.json())["prompt_id"])
-        async with self._until_answered(prompt_id):
+        async with self._until_answered(job.client_id, model_response) as prompt_id:
             await self.services.comfy.sweep(settings().client_prefix, but=prompt_id)
             if job.delivery.is_stream:
                 return await run.as_stream(client_request, prompt_id)
             return await run.as_answer(prompt_id)
 
     @contextlib.asynccontextmanager
-    async def _until_answered(self, prompt_id: str) -> AsyncGenerator[None, None]:
-        """Whatever ends it early ends it in ComfyUI, too."""
-        answered = False
+    async def _until_answered(self, client_id: str, model_response: ClientResponse) -> AsyncGenerator[str, None]:
+        """The prompt's id. Whatever ends the request early ends the prompt in ComfyUI, too."""
+        prompt_id, answered = "", False
         try:
-            yield
+            prompt_id = str((await model_response.json())["prompt_id"])
+            yield prompt_id
             answered = True
         finally:
-            if not answered:
+            if prompt_id and not answered:
                 await self.services.comfy.cancel(prompt_id)
+            elif not answered:
+                await self.services.comfy.cancel_of(client_id)
 
 
 class PromptHandler(WorkflowHandler[PromptData]):
@@ -144,8 +151,7 @@ async def measure(comfy: Comfy, prompt: dict[str, Any], client_id: str) -> None:
     Raises ComfyFailed.
     """
     prompt_id = await comfy.submit({"prompt": prompt, "client_id": client_id})
-    async for _ in comfy.follow(prompt_id, client_id):
-        pass
+    await comfy.wait_for(prompt_id, client_id)
     outcome = await comfy.outcome(prompt_id)
     if outcome.error is not None or not outcome.files:
         raise ComfyFailed(f"the default workflow fails: {outcome.error or NOTHING_MADE}")
@@ -169,8 +175,7 @@ class _Run:
     async def as_answer(self, prompt_id: str) -> web.Response:
         """When it is done."""
         try:
-            async for _ in self._comfy.follow(prompt_id, self._job.client_id):
-                pass
+            await self._comfy.wait_for(prompt_id, self._job.client_id)
             files = await self._files(prompt_id)
         except (_Failed, ComfyFailed) as error:
             return self.refused(_failure(error))
@@ -183,8 +188,9 @@ class _Run:
         await stream.prepare(request)
         await stream.send(self._teller.progress({"status": "queued"}, self._elapsed_s()))
         try:
-            async for progress in self._comfy.follow(prompt_id, self._job.client_id):
-                await stream.send(self._teller.progress(progress, self._elapsed_s()))
+            async with contextlib.aclosing(self._comfy.follow(prompt_id, self._job.client_id)) as steps:
+                async for progress in steps:
+                    await stream.send(self._teller.progress(progress, self._elapsed_s()))
             answer = self._done(await self._files(prompt_id))
         except (_Failed, ComfyFailed) as error:
             failure = _failure(error)

@@ -9,6 +9,7 @@ from aiohttp import web
 from lib.backend import Backend
 from lib.data_types import LogAction
 from lib.server import start_server
+from workers.comfyui.abandoned import Abandoned
 from workers.comfyui.comfy import Comfy
 from workers.comfyui.handlers import (
     CustomWorkflowHandler,
@@ -22,12 +23,13 @@ from workers.comfyui.settings import settings
 from workers.comfyui.tellers import WrapperTeller
 from workers.comfyui.webhooks import Webhooks
 
-services = Services(Comfy(lambda: backend.session), Webhooks())
+comfy = Comfy(lambda: backend.session)
+services = Services(comfy, Webhooks(), Abandoned(comfy))
 
 
 async def run_once(prompt: dict[str, Any], client_id: str) -> None:
     """What the benchmark does instead of a request that is answered at once."""
-    await measure(services.comfy, prompt, client_id)
+    await measure(comfy, prompt, client_id)
 
 
 backend = Backend(
