@@ -8,26 +8,17 @@ from typing import Any
 
 from aiohttp import MultipartWriter, web
 
+from pyworker.answers import Stream
 from workers.comfyui.delivery import Delivered
 
 __all__ = ["EventStream", "files_as_they_are"]
 
 
-class EventStream(web.StreamResponse):
-    """``text/event-stream``, one JSON object an event.
-
-    When the work fails after the answer has begun, ``failed_with`` is the status that it would have had: the client has
-    it in the last event, and the worker's books have it here.
-    """
+class EventStream(Stream):
+    """``text/event-stream``, one JSON object an event."""
 
     def __init__(self) -> None:
         super().__init__(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
-        self.failed_with: int | None = None
-
-    @property
-    def status(self) -> int:
-        """200 on the wire."""
-        return self.failed_with or super().status
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """One event. Raises ConnectionError when the client has gone."""

@@ -14,6 +14,7 @@ from aiohttp import ClientResponse, web
 from lib.backend import Backend
 from lib.data_types import EndpointHandler, LogAction
 from lib.server import start_server
+from pyworker.answers import pass_on
 from pyworker.handlers import PassThroughHandler
 from workers.image.data_types import WORKLOAD_OF_A_MEGAPIXEL, StylizeData
 
@@ -45,11 +46,9 @@ class StylizeHandler(EndpointHandler[StylizeData]):
 
     async def generate_client_response(
         self, client_request: web.Request, model_response: ClientResponse
-    ) -> web.Response:
+    ) -> web.StreamResponse:
         """The image, or what the model has against the request."""
-        return web.Response(
-            status=model_response.status, body=await model_response.read(), content_type=model_response.content_type
-        )
+        return await pass_on(client_request, model_response)
 
 
 backend = Backend(

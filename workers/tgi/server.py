@@ -1,0 +1,90 @@
+"""The worker that stands before text-generation-inference: ``python -m workers.tgi.server``."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from aiohttp import ClientResponse, web
+
+from lib.backend import Backend
+from lib.data_types import EndpointHandler, LogAction
+from lib.server import start_server
+from pyworker.answers import pass_on
+from pyworker.handlers import PassThroughHandler
+from workers.tgi.data_types import GenerateData, count_chat
+
+MODEL_SERVER_URL = os.environ.get("MODEL_SERVER_URL", "http://127.0.0.1:5001")
+MODEL_LOG = os.environ.get("MODEL_LOG")
+
+
+@dataclasses.dataclass
+class GenerateHandler(EndpointHandler[GenerateData]):
+    """``/generate``: the whole text, as JSON."""
+
+    @property
+    def endpoint(self) -> str:
+        """The route on TGI."""
+        return "/generate"
+
+    @property
+    def healthcheck_endpoint(self) -> str:
+        """Where TGI says whether it is well."""
+        return "/health"
+
+    @classmethod
+    def payload_cls(cls) -> type[GenerateData]:
+        """What a request to this route holds."""
+        return GenerateData
+
+    def make_benchmark_payload(self) -> GenerateData:
+        """What the capacity is measured with."""
+        return GenerateData.of_random_words(self.benchmark_words)
+
+    async def generate_client_response(
+        self, client_request: web.Request, model_response: ClientResponse
+    ) -> web.StreamResponse:
+        """What TGI said, errors included, as it comes."""
+        return await pass_on(client_request, model_response)
+
+
+class GenerateStreamHandler(GenerateHandler):
+    """``/generate_stream``: an event for each token. One that begins with ``error`` says that the generation failed."""
+
+    @property
+    def endpoint(self) -> str:
+        """The route on TGI."""
+        return "/generate_stream"
+
+    async def generate_client_response(
+        self, client_request: web.Request, model_response: ClientResponse
+    ) -> web.StreamResponse:
+        """Each event as it comes."""
+        return await pass_on(client_request, model_response, failure=b'data:{"error"')
+
+
+backend = Backend(
+    model_server_url=MODEL_SERVER_URL,
+    model_log_file=MODEL_LOG,
+    allow_parallel_requests=True,
+    benchmark_handler=GenerateHandler(benchmark_runs=3, benchmark_words=250),
+    log_actions=[
+        (LogAction.ModelLoaded, "Connected"),
+        (LogAction.ModelError, "ShardCannotStart"),
+        (LogAction.ModelError, "DownloadError"),
+        (LogAction.ModelError, "WebserverCrashed"),
+        (LogAction.ModelError, "WebserverFailed"),
+        (LogAction.Info, "Download"),
+        (LogAction.Info, "Waiting for shard to be ready"),
+    ],
+)
+
+routes = [
+    web.post("/generate", backend.create_handler(GenerateHandler())),
+    web.post("/generate_stream", backend.create_handler(GenerateStreamHandler())),
+    *backend.routes(PassThroughHandler("/v1/chat/completions", workload_calculator=count_chat)),
+    *backend.routes(PassThroughHandler("/info", methods=("GET",), workload=0.0)),
+]
+
+if __name__ == "__main__":
+    start_server(backend, routes)
