@@ -6,7 +6,6 @@ answers with. Raise them anywhere below the proxy; ``worker.inbound.app`` turns 
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -70,7 +69,7 @@ class PyWorkerError(Exception):
     status: ClassVar[int] = 500
 
     def __init__(self, message: str | None = None) -> None:
-        self.message: Any = message or inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ")
+        self.message: Any = message or " ".join((type(self).__doc__ or "").split())
         super().__init__(self.message)
 
     def body(self) -> dict[str, Any]:
@@ -105,9 +104,7 @@ class SettingsError(ConfigurationError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
-        super().__init__(
-            "the environment is not complete:\n" + "\n".join(f"  - {problem}" for problem in self.problems)
-        )
+        super().__init__("\n".join(["the environment is not complete:", *(f"  - {problem}" for problem in problems)]))
 
 
 class DeploymentError(ConfigurationError):

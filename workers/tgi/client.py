@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from lib.test_utils import client_cmd, print_truncate_res, test_args
@@ -16,12 +17,11 @@ from workers.tgi.data_types import GenerateData, count_chat
 PROMPT = "What is a proxy server? Answer in one sentence."
 
 
-async def generate(client: Client, endpoint: str, data: GenerateData) -> str:
-    """The whole text at once."""
-    payload = dataclasses.asdict(data)
-    async with client.call(endpoint, "/generate", payload, cost=data.count_workload()) as answer:
+async def ask(client: Client, endpoint: str, route: str, payload: Mapping[str, Any], cost: float) -> dict[str, Any]:
+    """An answer that is JSON."""
+    async with client.call(endpoint, route, payload, cost=cost) as answer:
         await answer.require_ok()
-        return str((await answer.json())["generated_text"])
+        return await answer.json()
 
 
 async def generate_stream(client: Client, endpoint: str, data: GenerateData) -> None:
@@ -38,25 +38,19 @@ async def generate_stream(client: Client, endpoint: str, data: GenerateData) -> 
     sys.stdout.write("\n")
 
 
-async def chat(client: Client, endpoint: str, data: GenerateData) -> str:
-    """The same as a chat."""
-    messages = [{"role": "user", "content": data.inputs}]
-    payload = {"model": "tgi", "messages": messages, "max_tokens": data.parameters["max_new_tokens"]}
-    async with client.call(endpoint, "/v1/chat/completions", payload, cost=count_chat(payload)) as answer:
-        await answer.require_ok()
-        return str((await answer.json())["choices"][0]["message"]["content"])
-
-
 async def calls(client: Client, args: argparse.Namespace) -> None:
     """One question by each route."""
     data = GenerateData(inputs=args.prompt, parameters={"max_new_tokens": args.max_new_tokens})
     endpoint: str = args.endpoint_group_name
     sys.stdout.write("/generate:\n")
-    print_truncate_res(await generate(client, endpoint, data))
+    told = await ask(client, endpoint, "/generate", dataclasses.asdict(data), data.count_workload())
+    print_truncate_res(told["generated_text"])
     sys.stdout.write("\n/generate_stream:\n")
     await generate_stream(client, endpoint, data)
     sys.stdout.write("\n/v1/chat/completions:\n")
-    print_truncate_res(await chat(client, endpoint, data))
+    payload = {"messages": [{"role": "user", "content": args.prompt}], "max_tokens": args.max_new_tokens}
+    told = await ask(client, endpoint, "/v1/chat/completions", payload, count_chat(payload))
+    print_truncate_res(told["choices"][0]["message"]["content"])
 
 
 if __name__ == "__main__":

@@ -18,14 +18,20 @@ MODEL_SERVER_URL = os.environ.get("MODEL_SERVER_URL", "http://127.0.0.1:5001")
 MODEL_LOG = os.environ.get("MODEL_LOG")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class GenerateHandler(EndpointHandler[GenerateData]):
-    """``/generate``: the whole text, as JSON."""
+    """``/generate`` and ``/generate_stream``, which take the same and differ in how they answer.
+
+    ``failure``: what an answer holds only when the generation failed after its first token.
+    """
+
+    route: str = "/generate"
+    failure: bytes | None = None
 
     @property
     def endpoint(self) -> str:
         """The route on TGI."""
-        return "/generate"
+        return self.route
 
     @property
     def healthcheck_endpoint(self) -> str:
@@ -34,33 +40,18 @@ class GenerateHandler(EndpointHandler[GenerateData]):
 
     @classmethod
     def payload_cls(cls) -> type[GenerateData]:
-        """What a request to this route holds."""
+        """``inputs`` and ``parameters``."""
         return GenerateData
 
     def make_benchmark_payload(self) -> GenerateData:
-        """What the capacity is measured with."""
+        """As long as ``benchmark_words`` says."""
         return GenerateData.of_random_words(self.benchmark_words)
 
     async def generate_client_response(
         self, client_request: web.Request, model_response: ClientResponse
     ) -> web.StreamResponse:
         """What TGI said, errors included, as it comes."""
-        return await pass_on(client_request, model_response)
-
-
-class GenerateStreamHandler(GenerateHandler):
-    """``/generate_stream``: an event for each token. One that begins with ``error`` says that the generation failed."""
-
-    @property
-    def endpoint(self) -> str:
-        """The route on TGI."""
-        return "/generate_stream"
-
-    async def generate_client_response(
-        self, client_request: web.Request, model_response: ClientResponse
-    ) -> web.StreamResponse:
-        """Each event as it comes."""
-        return await pass_on(client_request, model_response, failure=b'data:{"error"')
+        return await pass_on(client_request, model_response, failure=self.failure)
 
 
 backend = Backend(
@@ -79,9 +70,11 @@ backend = Backend(
     ],
 )
 
+stream = GenerateHandler(route="/generate_stream", failure=b'data:{"error"')
+
 routes = [
     web.post("/generate", backend.create_handler(GenerateHandler())),
-    web.post("/generate_stream", backend.create_handler(GenerateStreamHandler())),
+    web.post("/generate_stream", backend.create_handler(stream)),
     *backend.routes(PassThroughHandler("/v1/chat/completions", workload_calculator=count_chat)),
     *backend.routes(PassThroughHandler("/info", methods=("GET",), workload=0.0)),
 ]
