@@ -16,15 +16,17 @@ from typing import Any
 
 from lib.test_utils import client_cmd, test_args
 from pyworker.client import Client
+from pyworker.client.waiting import Waiting
 from pyworker.errors import AnsweredWithError
 from workers.comfyui.workload import Picture, workload
 
 FLUX_S = 23.0
 
 
-async def make_image(client: Client, endpoint: str, payload: Mapping[str, Any], cost: float) -> list[dict[str, Any]]:
+async def make_image(client: Client, args: argparse.Namespace, payload: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The images that a prompt becomes; each step is shown on the terminal."""
-    async with client.call(endpoint, "/prompt", {**payload, "stream": True}, cost=cost) as answer:
+    cost = workload(Picture(args.width, args.height, args.steps), FLUX_S)
+    async with client.call(args.endpoint_group_name, "/prompt", {**payload, "stream": True}, cost=cost) as answer:
         await answer.require_ok()
         async for line in answer.lines():
             event: dict[str, Any] = json.loads(line.removeprefix(b"data: "))
@@ -37,11 +39,10 @@ async def make_image(client: Client, endpoint: str, payload: Mapping[str, Any], 
     raise AnsweredWithError("the answer ended without an image")
 
 
-async def calls(client: Client, args: argparse.Namespace) -> None:
+async def calls(client: Client, args: argparse.Namespace, _: Waiting) -> None:
     """One image."""
     payload = {"prompt": args.prompt, "width": args.width, "height": args.height, "steps": args.steps}
-    cost = workload(Picture(args.width, args.height, args.steps), FLUX_S)
-    for image in await make_image(client, args.endpoint_group_name, payload, cost):
+    for image in await make_image(client, args, payload):
         path = args.out / Path(image["filename"]).name
         await asyncio.to_thread(path.write_bytes, base64.b64decode(image["data"]))
         sys.stdout.write(f"{path}\n")

@@ -18,6 +18,7 @@ from aiohttp import FormData
 
 from lib.test_utils import client_cmd, test_args
 from pyworker.client import Client
+from pyworker.client.waiting import Waiting
 from workers.image.data_types import StylizeData, random_image
 
 
@@ -41,11 +42,12 @@ async def stylize_json(client: Client, endpoint: str, image: bytes, style: str) 
         return await answer.read()
 
 
-async def calls(client: Client, args: argparse.Namespace) -> None:
+async def calls(client: Client, args: argparse.Namespace, waiting: Waiting) -> None:
     """One image by each route."""
     image = await asyncio.to_thread(args.image.read_bytes) if args.image else random_image(256)
     for name, call in (("stylized.png", stylize), ("stylized-json.png", stylize_json)):
-        painted = await call(client, args.endpoint_group_name, image, args.style)
+        async with waiting.shown():
+            painted = await call(client, args.endpoint_group_name, image, args.style)
         await asyncio.to_thread((args.out / name).write_bytes, painted)
         sys.stdout.write(f"{args.out / name}: {len(painted)} bytes\n")
 

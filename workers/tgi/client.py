@@ -11,6 +11,7 @@ from typing import Any
 
 from lib.test_utils import client_cmd, print_truncate_res, test_args
 from pyworker.client import Client
+from pyworker.client.waiting import Waiting
 from pyworker.errors import AnsweredWithError
 from workers.tgi.data_types import GenerateData, count_chat
 
@@ -38,12 +39,14 @@ async def generate_stream(client: Client, endpoint: str, data: GenerateData) -> 
     sys.stdout.write("\n")
 
 
-async def calls(client: Client, args: argparse.Namespace) -> None:
+async def calls(client: Client, args: argparse.Namespace, waiting: Waiting) -> None:
     """One question by each route."""
     data = GenerateData(inputs=args.prompt, parameters={"max_new_tokens": args.max_new_tokens})
     endpoint: str = args.endpoint_group_name
     sys.stdout.write("/generate:\n")
-    told = await ask(client, endpoint, "/generate", dataclasses.asdict(data), data.count_workload())
+    sys.stdout.flush()
+    async with waiting.shown():
+        told = await ask(client, endpoint, "/generate", dataclasses.asdict(data), data.count_workload())
     print_truncate_res(told["generated_text"])
     sys.stdout.write("\n/generate_stream:\n")
     await generate_stream(client, endpoint, data)
