@@ -12,6 +12,7 @@ from lib.data_types import EndpointHandler, LogAction
 from lib.server import start_server
 from pyworker.answers import pass_on
 from pyworker.handlers import PassThroughHandler
+from workers.openai.workload import answered
 from workers.tgi.data_types import GenerateData, count_chat
 
 MODEL_SERVER_URL = os.environ.get("MODEL_SERVER_URL", "http://127.0.0.1:5001")
@@ -75,7 +76,9 @@ stream = GenerateHandler(route="/generate_stream", failure=b'data:{"error"')
 routes = [
     web.post("/generate", backend.create_handler(GenerateHandler())),
     web.post("/generate_stream", backend.create_handler(stream)),
-    *backend.routes(PassThroughHandler("/v1/chat/completions", workload_calculator=count_chat)),
+    *backend.routes(
+        PassThroughHandler("/v1/chat/completions", workload_calculator=count_chat, answer_workload=answered)
+    ),
     *backend.routes(PassThroughHandler("/info", methods=("GET",), workload=0.0)),
 ]
 
