@@ -19,6 +19,7 @@ from tests.support.commands import PYWORKER, run
 from tests.support.engines import API_KEY, EngineUnderTest, an_engine
 from tests.support.llama_server import llama_server
 from tests.support.source import ROOT
+from tests.support.tiny_model import write_tiny_model
 from workers.openai.client import connect, connect_async
 
 pytestmark = pytest.mark.limit_s(90)
@@ -304,9 +305,7 @@ async def test_its_deployment_starts_a_worker_before_llama_cpp(tmp_path: Path, n
     assert group.launch.model
     _, *model_args = group.launch.model
     _, *worker_args = group.launch.worker
-    tiny = ("--model", str(tmp_path / "tiny.gguf"))
-    with llama_server(tmp_path):  # which writes that file
-        pass
+    tiny = ("--model", str(await asyncio.to_thread(write_tiny_model, tmp_path / "tiny.gguf")))
     port = str(WorkerProcess(["-m", "x"]).port)
     log = tmp_path / "model.log"
     with log.open("wb") as out:
