@@ -19,7 +19,7 @@ from pyworker.engine.app import running_engine
 from pyworker.engine.core.limits import Rate, Rates
 from pyworker.engine.engine import Engine, EngineConfig, moment
 from pyworker.engine.pressure import MOST_HELD
-from pyworker.errors import ConfigurationError, StoreInUse
+from pyworker.errors import ConfigurationError, StoreFull, StoreInUse
 from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer
 from tests.support.disks import a_small_disk, fill
 from tests.support.engines import API_KEY, EngineUnderTest, Fleet, ReportingWorker, a_fleet, a_folder, an_engine
@@ -193,6 +193,42 @@ async def test_while_the_disk_is_full_requests_are_routed_and_afterwards_all_wor
     async with an_engine(folder) as engine:
         _, listed = await engine.get("/api/v0/endptjobs/", headers=KEY)
         assert [one["endpoint_name"] for one in listed["results"]] == ["default", *made[:-1], "afterwards"]
+
+
+async def test_what_became_of_a_worker_is_stored_later_when_it_cannot_be_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = await asyncio.to_thread(a_folder, tmp_path)
+    async with running_engine(EngineConfig(API_KEY, ("default",), port=0), folder) as running:
+        store, tries = running.engine.store, asyncio.Semaphore(0)
+        loop = asyncio.get_running_loop()
+
+        def save_workers(_rows: object) -> None:
+            loop.call_soon_threadsafe(tries.release)
+            raise StoreFull("full")
+
+        async with aiohttp.ClientSession() as http, Fleet(EngineUnderTest(running.url, http)) as fleet:
+            with monkeypatch.context() as full:
+                full.setattr(store, "save_workers", save_workers)
+                worker = await fleet.join()
+                for _ in range(3):
+                    await tries.acquire()
+            while not (row := (await asyncio.to_thread(store.workers))[0]).url:
+                await asyncio.sleep(0.05)
+            assert (row.url, row.reported_id) == (worker.url, worker.id)
+    said = [record.getMessage() for record in caplog.records if "cannot be stored" in record.getMessage()]
+    assert len(said) == 1
+
+
+async def test_a_row_that_cannot_be_stored_is_in_nobodys_way(caplog: pytest.LogCaptureFixture) -> None:
+    async with running_engine(EngineConfig(API_KEY, ("default",), port=0)) as running, aiohttp.ClientSession() as http:
+        engine = EngineUnderTest(running.url, http)
+        async with ReportingWorker(engine, await engine.token(), 2**70) as odd, Fleet(engine) as fleet:
+            await odd.report()
+            worker = await fleet.join()
+            while not any(row.url == worker.url for row in await asyncio.to_thread(running.engine.store.workers)):
+                await asyncio.sleep(0.05)
+    assert "what became of worker 1 cannot be stored: a whole number is too large" in caplog.text
 
 
 # --- a port and a store that are taken ------------------------------------------------------------

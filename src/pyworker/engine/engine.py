@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+from pyworker.engine.changes import Changes
 from pyworker.engine.core.addresses import ANYWHERE, Network
 from pyworker.engine.core.derived import digest
 from pyworker.engine.core.dispatch import Dispatcher, Moment
@@ -79,11 +80,14 @@ class Engine:
         self.store = store
         self.identity = identity
         self.thread = StoreThread()
+        self.changes = Changes()
         self.registry = Registry(config.networks)
         self.keys = Keys((), identity.endpoint_key)
         self.signer = Signer(identity.rsa_keys, secrets.token_bytes)
         self.authority = identity.authority
-        self.records = Records(store, self.thread, self.registry, identity, now_s=time.monotonic, epoch_s=time.time)
+        self.records = Records(
+            store, self.thread, self.registry, identity, self.changes, now_s=time.monotonic, epoch_s=time.time
+        )
         self._numbers = Numbers()
         self._last_reqnum = 0  # that is set aside
         self.dispatcher = Dispatcher(self.registry, self.signer, self._numbers, below=secrets.randbelow)
@@ -92,7 +96,7 @@ class Engine:
         self.pressure = Pressure()
         self.limits = Limits(config.rates)
         self.feed = Feed()
-        self.journal = Journal(store, self.thread, self.feed.publish, time.time)
+        self.journal = Journal(store, self.thread, self.changes, self.feed.publish, time.time)
         self.meters = Meters()
         self.url = ""
         self._probes: set[asyncio.Task[None]] = set()
@@ -140,6 +144,8 @@ class Engine:
             await self.journal.write()
         except StoreError as error:
             log.error("the endpoints' log could not be stored: %s", error)
+        await self.records.store_noted()
+        await self.changes.close()
         await self.thread.close()
 
     # --- requests and their line ---
@@ -225,6 +231,7 @@ class Engine:
             try:
                 self._tick(time.monotonic())
                 await self._reserve_ahead()
+                await self.records.store_noted()
             except Exception:
                 log.exception("what the engine does by itself failed; it is done again")
 

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from pyworker.engine.changes import Changes, whole
 from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.store.rows import LEVELS, Level, LogLine
 from pyworker.engine.store.store import Store
@@ -30,10 +31,16 @@ class Journal:
     """
 
     def __init__(
-        self, store: Store, thread: StoreThread, publish: Callable[[str, Any], None], epoch_s: Callable[[], float]
+        self,
+        store: Store,
+        thread: StoreThread,
+        changes: Changes,
+        publish: Callable[[str, Any], None],
+        epoch_s: Callable[[], float],
     ) -> None:
         self._store = store
         self._thread = thread
+        self.changes = changes
         self._publish = publish
         self._epoch_s = epoch_s
         self._unwritten: deque[LogLine] = deque(maxlen=MOST_UNWRITTEN)
@@ -70,6 +77,7 @@ class Journal:
         ours = [line for line in stored if group is None or line.workergroup_id == group.id]
         return [_as_text(line) for line in ours[-max(lines, 0) :]] if lines else []
 
+    @whole
     async def write(self) -> None:
         """Store what has come since the last time. What cannot be stored is tried again later. Raises StoreError."""
         async with self._writing:  # one at a time, or lines would be stored twice and others dropped

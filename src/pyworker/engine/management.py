@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from pyworker.engine.changes import whole
 from pyworker.engine.core.addresses import is_loopback
 from pyworker.engine.core.asked import by_their_names, kept_as_given, known_scheme, seconds_left, wanted_state
 from pyworker.engine.core.deployment.reading import Deployment
@@ -25,7 +26,7 @@ from pyworker.engine.engine import Engine
 from pyworker.engine.identity import Kind
 from pyworker.engine.instances import Instances
 from pyworker.engine.scaler import Scaler
-from pyworker.engine.store.rows import AccountKeyRow
+from pyworker.engine.store.rows import AccountKeyRow, EndpointState
 from pyworker.errors import BadRequest, JsonDataException, LaunchForbidden, NotFound, PyWorkerError
 from pyworker.settings import misspelt_variable
 from pyworker.wire import TokenAnswer, TokenRequest, convert
@@ -43,6 +44,7 @@ class Management:
     """``folder`` is the engine's; ``templates`` are workergroups that can be asked for by name (``template_hash``)."""
 
     def __init__(self, engine: Engine, instances: Instances, scaler: Scaler, folder: Path) -> None:
+        self.changes = engine.changes
         self.templates: dict[tuple[int, str], GroupParameters] = {}  # by the endpoint's id, and name
         self._engine = engine
         self._instances = instances
@@ -51,19 +53,20 @@ class Management:
 
     # --- endpoints ---
 
+    @whole
     async def create_endpoint(self, fields: Mapping[str, Any]) -> Endpoint:
         """A new endpoint from the fields of the wire. Raises JsonDataException, BadRequest, StoreError."""
         asked = convert(fields, EndpointRequest)
         name = checked_name(asked.endpoint_name, "endpoint_name")
         parameters = checked(EndpointParameters(), by_their_names(fields))
-        left_s, state = seconds_left(asked), wanted_state(asked)
+        left_s = seconds_left(asked)
+        state: EndpointState = "stopped" if wanted_state(asked) == "stopped" else "active"
         auto_delete_in_s = left_s if left_s is not None and left_s > 0 else None
-        endpoint = await self._engine.records.add_endpoint(name, parameters, auto_delete_in_s)
-        if state is not None:
-            await self._engine.records.change_endpoint(endpoint, state=state)
+        endpoint = await self._engine.records.add_endpoint(name, parameters, auto_delete_in_s, state)
         self._changed(endpoint, "made")
         return endpoint
 
+    @whole
     async def change_endpoint(self, endpoint: Endpoint, fields: Mapping[str, Any]) -> None:
         """Change what is given. Raises JsonDataException, BadRequest, StoreError."""
         asked = convert(fields, EndpointRequest)
@@ -84,12 +87,14 @@ class Management:
         await self._engine.records.change_endpoint(endpoint, **changes)
         self._changed(endpoint, "changed")
 
+    @whole
     async def revoke_endpoint_key(self, endpoint: Endpoint) -> str:
         """Another key of its own from now on. Raises StoreError."""
         await self._engine.records.change_endpoint(endpoint, key_generation=_next)
         self._changed(endpoint, "given another key")
         return self._engine.keys.endpoint_key(endpoint)
 
+    @whole
     async def delete_endpoint(self, endpoint: Endpoint) -> None:
         """With its groups and workers. Raises StoreError."""
         workers = self._engine.registry.members(endpoint)
@@ -117,6 +122,7 @@ class Management:
 
     # --- workergroups ---
 
+    @whole
     async def create_group(self, fields: Mapping[str, Any]) -> Group:
         """A new workergroup from the fields of the wire.
 
@@ -151,6 +157,7 @@ class Management:
             raise BadRequest(f"template_id names nothing here: give a template_hash instead; there is {known}")
         return None
 
+    @whole
     async def change_group(self, group: Group, fields: Mapping[str, Any]) -> None:
         """Change what is given; another launch is rolled out. Raises what ``create_group`` does."""
         self._require_launch_allowed(fields)
@@ -180,6 +187,7 @@ class Management:
                 "make another workergroup, or remove its workers first"
             )
 
+    @whole
     async def update_group(self, group: Group) -> int:
         """Start all its workers anew, one after the other, with the newest launch. Gives its version."""
         launch = group.parameters.launch
@@ -192,6 +200,7 @@ class Management:
         self._changed(group.endpoint, f"updating its workergroup {group.parameters.name} to version {group.version}")
         return group.version
 
+    @whole
     async def cancel_update(self, group: Group) -> int:
         """Back to the version before. Gives the version. Raises BadRequest when no update is under way."""
         if group.before is None:
@@ -200,6 +209,7 @@ class Management:
         self._changed(group.endpoint, f"going back: its workergroup {group.parameters.name} to version {group.version}")
         return group.version
 
+    @whole
     async def delete_group(self, group: Group) -> None:
         """With its workers. Raises StoreError."""
         workers = self._engine.registry.members(group)
@@ -246,6 +256,7 @@ class Management:
 
     # --- workers ---
 
+    @whole
     async def issue_token(self, query: TokenRequest) -> TokenAnswer:
         """A new external worker's secrets. Raises BadRequest, StoreError."""
         endpoint = self._engine.registry.endpoint(query.endpoint)
@@ -268,12 +279,14 @@ class Management:
             ticket_key_id=key.id if key else None,
         )
 
+    @whole
     async def remove_worker(self, worker: Worker) -> None:
         """Destroy it; an external one is known no more. Raises StoreError: then nothing has been done."""
         await self._engine.records.want_gone(worker)
         await self._end([worker])
         self._scaler.nudge()
 
+    @whole
     async def stop_worker(self, worker: Worker) -> None:
         """Let it be cold; an external one drains, ends, and is started anew on its machine.
 
@@ -308,6 +321,7 @@ class Management:
 
     # --- keys ---
 
+    @whole
     async def create_key(self, name: str) -> tuple[AccountKeyRow, str]:
         """A new account key, which is shown this once. Raises StoreError."""
         key = account_key(secrets.token_bytes(32))
@@ -320,6 +334,7 @@ class Management:
         """All of them, without the keys themselves. Raises StoreError."""
         return await self._engine.thread.run(self._engine.store.account_keys)
 
+    @whole
     async def revoke_key(self, key_id: int) -> None:
         """It opens nothing any more. Raises NotFound, StoreError."""
         row = next((row for row in await self.list_keys() if row.id == key_id), None)
@@ -328,6 +343,7 @@ class Management:
         await self._engine.thread.run(self._engine.store.revoke_account_key, key_id, time.time())
         self._engine.keys.revoke(row.digest)
 
+    @whole
     async def rotate(self, kind: Kind) -> int:
         """A new generation of the secret; the ones before stay good. Raises StoreError."""
         generation = await self._engine.thread.run(self._engine.identity.rotate, kind)

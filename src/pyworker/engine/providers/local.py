@@ -6,10 +6,11 @@ import asyncio
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from pyworker.engine.changes import Changes
 from pyworker.engine.core.parameters import Launch, Resources
 from pyworker.engine.providers.base import Instance, InstanceSpec, InstanceState
 from pyworker.engine.providers.gpus import choose_gpus, find_gpus, shares
@@ -50,6 +51,7 @@ class LocalProvider:
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._starting: dict[int, Order] = {}
         self._placing = asyncio.Lock()
+        self._changes = Changes()  # nothing is half started
         self._closed = False
 
     async def create(self, spec: InstanceSpec) -> None:
@@ -58,7 +60,7 @@ class LocalProvider:
         Raises ProviderError; what could be made of it stays, as FAILED, until it is destroyed.
         """
         _warn_of_resources(spec.name, spec.launch.resources)
-        await _uninterrupted(self._create(spec))
+        await self._changes.make(self._create(spec))
 
     async def _create(self, spec: InstanceSpec) -> None:
         async with self._locks[spec.id]:
@@ -70,7 +72,7 @@ class LocalProvider:
 
         ``environment`` is what has changed in the one that it was made with.
         """
-        await _uninterrupted(self._start_again(instance_id, environment or {}))
+        await self._changes.make(self._start_again(instance_id, environment or {}))
 
     async def _start_again(self, instance_id: int, environment: Mapping[str, str]) -> None:
         async with self._locks[instance_id]:
@@ -168,16 +170,6 @@ class LocalProvider:
             order = supervision.order()
             if instance_id not in self._starting and order and supervision.folder.supervisor_pid() is not None:
                 yield order.gpus, order.gpu_share
-
-
-async def _uninterrupted(work: Coroutine[None, None, None]) -> None:
-    """Who is cancelled does not wait for it any more; it goes on to its end, so that nothing is half started."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        raise
 
 
 def order_for(spec: InstanceSpec, address: str) -> Order:
