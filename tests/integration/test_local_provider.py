@@ -23,6 +23,7 @@ from pyworker.engine.providers.base import Instance, InstanceSpec, InstanceState
 from pyworker.engine.providers.external import ExternalProvider
 from pyworker.engine.providers.local import LocalProvider
 from pyworker.errors import ProviderError
+from tests.support.disks import a_small_disk, fill
 from tests.support.instances import (
     DEAF,
     DRAINING,
@@ -533,3 +534,44 @@ async def test_machines_of_ones_own_are_not_started_from_here() -> None:
     await provider.destroy(1)
     assert list(await provider.list()) == []
     await provider.close()
+
+
+# --- a full disk ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["killed", "stopped"])
+async def test_on_a_full_disk_an_instance_that_ends_hides_no_other_and_says_so_in_words(
+    tmp_path: Path, *, asked: bool
+) -> None:
+    with a_small_disk(tmp_path) as disk:
+        data_dir = disk / "instances"
+        async with local(data_dir) as provider:
+            await provider.create(spec(1))
+            await provider.create(spec(2))
+            ballast = await asyncio.to_thread(fill, disk)
+            supervisor = pids(data_dir)["supervisor"]
+            if asked:
+                await provider.stop(1)
+            else:
+                os.kill(supervisor, signal.SIGKILL)
+            await until_gone(supervisor)
+            one, two = await provider.list()
+            assert (one.state, two.state) == (InstanceState.FAILED, InstanceState.RUNNING)
+            assert f"the disk that holds {data_dir / '1'} is full" in one.reason
+            assert "Errno" not in one.reason
+            with pytest.raises(ProviderError, match="is full: free some space"):
+                await provider.create(spec(3))
+            await asyncio.to_thread(ballast.unlink)
+            assert "is full" not in (await look(provider)).reason
+            await provider.start(1)
+            assert await look(provider) == Instance(1, InstanceState.RUNNING)
+
+
+async def test_an_instance_that_cannot_be_looked_at_hides_no_other(data_dir: Path) -> None:
+    async with local(data_dir) as provider:
+        await provider.create(spec(2))
+        (data_dir / "1" / "supervisor.lock").mkdir(parents=True)
+        (data_dir / "1" / "ended.json").mkdir()
+        one, two = await provider.list()
+        assert (one.state, two.state) == (InstanceState.FAILED, InstanceState.RUNNING)
+        assert str(data_dir / "1") in one.reason

@@ -49,8 +49,19 @@ def run(path: Path, environment: Mapping[str, str], *, tied: bool) -> int:
     secrets = secrets_in(order.environment)
     lines = [redacted(line, secrets) for line in ended.lines]
     if folder.is_locked_here():
-        folder.write_ended(ended._replace(reason=redacted(ended.reason, secrets), lines=lines))
+        _say_how(folder, ended._replace(reason=redacted(ended.reason, secrets), lines=lines))
     return 0
+
+
+def _say_how(folder: Folder, ended: Ended) -> None:
+    """How it ended; where that cannot be written down, in the supervisor's log, which has room sometimes."""
+    try:
+        folder.write_ended(ended)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            words = ended.reason or "it has ended as it was asked to"
+            sys.stderr.write(f"{words} (that could not be written down: {error.strerror})\n")
+            sys.stderr.flush()
 
 
 class Supervisor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +16,7 @@ from pyworker.engine.changes import Changes
 from pyworker.engine.core.parameters import Launch, Resources
 from pyworker.engine.providers.base import Instance, InstanceSpec, InstanceState
 from pyworker.engine.providers.gpus import choose_gpus, find_gpus, shares
-from pyworker.engine.providers.supervision import Supervision, disk_trouble
+from pyworker.engine.providers.supervision import Supervision, disk_trouble, explained
 from pyworker.errors import ProviderError
 from pyworker.instance import control
 from pyworker.instance.order import Order
@@ -26,6 +28,7 @@ __all__ = ["LocalProvider", "order_for"]
 log = logging.getLogger("pyworker.providers.local")
 
 _GB: Final = 1e9
+_OURS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # troubles that say nothing of the instance
 
 
 class LocalProvider:
@@ -63,7 +66,7 @@ class LocalProvider:
         await self._changes.make(self._create(spec))
 
     async def _create(self, spec: InstanceSpec) -> None:
-        async with self._locks[spec.id]:
+        async with self._locked(spec.id):
             if not await self._runs(spec.id):
                 await self._start(order_for(spec, self._address), spec.launch.resources.gpus)
 
@@ -75,7 +78,7 @@ class LocalProvider:
         await self._changes.make(self._start_again(instance_id, environment or {}))
 
     async def _start_again(self, instance_id: int, environment: Mapping[str, str]) -> None:
-        async with self._locks[instance_id]:
+        async with self._locked(instance_id):
             if await self._runs(instance_id):
                 return
             order = await asyncio.to_thread(self._supervision(instance_id).order)
@@ -85,22 +88,20 @@ class LocalProvider:
             await self._start(order, len(order.gpus) * order.gpu_share)
 
     async def stop(self, instance_id: int) -> None:
-        """Let it drain and end, and keep its folder; one that does not run is left as it is."""
-        async with self._locks[instance_id]:
+        """Let it drain and end, and keep its folder; one that does not run is left as it is. Raises ProviderError."""
+        async with self._locked(instance_id):
             await self._supervision(instance_id).stop()
 
     async def destroy(self, instance_id: int) -> None:
         """End it at once and remove its folder; one that is not there is no error. Raises ProviderError."""
-        async with self._locks[instance_id]:
+        async with self._locked(instance_id):
             await self._supervision(instance_id).remove()
 
     async def list(self) -> Sequence[Instance]:
         """All instances that have a folder here. Raises ProviderError when it cannot be read."""
-        try:
+        with explained(self._data_dir):
             await asyncio.to_thread(control.reap)
             ids = await asyncio.to_thread(lambda: sorted(self._ids()))
-        except OSError as error:
-            raise ProviderError(disk_trouble(error, self._data_dir)) from None
         return [Instance(instance_id, *await self._look(instance_id)) for instance_id in ids]
 
     async def logs(self, instance_id: int, tail: int = 50) -> dict[str, list[str]]:
@@ -134,13 +135,24 @@ class LocalProvider:
         supervision = self._supervision(instance_id)
         if instance_id in self._starting:
             return InstanceState.STARTING, "its processes are being started"
-        looked = await asyncio.to_thread(supervision.look)
-        if looked is not None:
-            return looked
-        async with self._locks[instance_id]:  # not while it is being started or ended
-            if await asyncio.to_thread(supervision.look) is None:
-                await asyncio.to_thread(supervision.bury)
-            return await asyncio.to_thread(supervision.look) or (InstanceState.FAILED, "")
+        try:
+            looked = await asyncio.to_thread(supervision.look)
+            if looked is not None:
+                return looked
+            async with self._locks[instance_id]:  # not while it is being started or ended
+                return await asyncio.to_thread(supervision.look_or_bury)
+        except OSError as error:
+            words = disk_trouble(error, supervision.folder.path)
+            if error.errno in _OURS:
+                raise ProviderError(words) from None
+            return InstanceState.FAILED, words
+
+    @asynccontextmanager
+    async def _locked(self, instance_id: int) -> AsyncGenerator[None]:
+        """One thing at a time is done to an instance; errors of the disk become ProviderErrors."""
+        async with self._locks[instance_id]:
+            with explained(self._supervision(instance_id).folder.path):
+                yield
 
     async def _start(self, order: Order, gpus: float) -> None:
         if self._closed:

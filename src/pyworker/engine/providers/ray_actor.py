@@ -52,11 +52,7 @@ class InstanceActor:
                 self._trouble = str(error)
         if self._trouble:
             return InstanceState.FAILED, self._trouble, self._node_id
-        looked = await asyncio.to_thread(self._supervision.look)
-        if looked is None:
-            await asyncio.to_thread(self._supervision.bury)
-            looked = await asyncio.to_thread(self._supervision.look) or (InstanceState.FAILED, "")
-        state, reason = looked
+        state, reason = await asyncio.to_thread(self._supervision.look_or_bury)
         return state, reason, self._node_id
 
     async def tail(self, lines: int) -> dict[str, list[str]]:

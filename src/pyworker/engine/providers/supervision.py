@@ -10,7 +10,8 @@ import errno
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,7 @@ from pyworker.instance.supervisor import STARTED
 from pyworker.instance.surroundings import redacted, secrets_in
 from pyworker.instance.wakeup import DRAIN_MARGIN_S, GRACE_S
 
-__all__ = ["END_MARGIN_S", "Supervision", "disk_trouble"]
+__all__ = ["END_MARGIN_S", "Supervision", "disk_trouble", "explained"]
 
 _STARTED_S: Final = 30.0  # for a supervisor to start its processes; a machine may be very busy
 _AT_ONCE_S: Final = 5.0
@@ -61,21 +62,31 @@ class Supervision:
         except (OSError, ValueError):
             return None
 
-    def bury(self, *, asked: bool = False) -> None:
-        """End whatever a supervisor that was killed has left, and write down that it did not end well."""
+    def bury(self, *, asked: bool = False) -> tuple[InstanceState, str]:
+        """End whatever a supervisor that was killed has left, and write down that it did not end well.
+
+        Its state and the reason; where that cannot be written (a full disk), it is buried again when it is looked at.
+        """
         control.end_leftovers(self.folder)
         said = last_lines(self.folder.supervisor_log, 1, max_chars=300)
         words = f"; it said: {said[0]}" if said else ""
-        reason = f"its supervisor was killed, or the machine was started anew{words}"
-        self.folder.write_ended(Ended(STOPPED) if asked else Ended(FAILED, reason))
+        reason = "" if asked else f"its supervisor was killed, or the machine was started anew{words}"
+        ended = Ended(STOPPED if asked else FAILED, reason)
+        try:
+            self.folder.write_ended(ended)
+        except OSError as error:
+            reason = "; ".join(filter(None, [reason, disk_trouble(error, self.folder.path)]))
+        return _STATES[ended.state], reason
+
+    def look_or_bury(self) -> tuple[InstanceState, str]:
+        """Its state and the reason, whatever has become of it. Not while it is being started or ended."""
+        return self.look() or self.bury()
 
     def begin(self, order: Order, environment: Mapping[str, str], *, tied: bool = False) -> Spawned:
         """Start its supervisor with this order; ``tied``: it ends when this process does. Raises ProviderError."""
-        try:
+        with explained(self.folder.path):
             self._prepare(order)
             return control.spawn(self.folder, environment, tied=tied)
-        except OSError as error:
-            raise ProviderError(disk_trouble(error, self.folder.path)) from None
 
     def _prepare(self, order: Order) -> None:
         """Write the order, and end whatever an earlier run may have left."""
@@ -103,10 +114,8 @@ class Supervision:
 
     async def _why_not(self) -> str:
         await self._until_ended(_AT_ONCE_S)
-        if await asyncio.to_thread(self.look) is None:
-            await asyncio.to_thread(self.bury)
-        looked = await asyncio.to_thread(self.look)
-        return f"it could not be started: {looked[1] if looked else 'its supervisor does not answer'}"
+        _, reason = await asyncio.to_thread(self.look_or_bury)
+        return f"it could not be started: {reason or 'its supervisor does not answer'}"
 
     async def stop(self) -> None:
         """Let it drain and end; kill it when that takes longer than it may."""
@@ -149,10 +158,21 @@ class Supervision:
         return True
 
 
+@contextmanager
+def explained(path: Path) -> Generator[None]:
+    """Errors of the disk become ProviderErrors that say what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise ProviderError(disk_trouble(error, path)) from None
+
+
 def disk_trouble(error: OSError, path: Path) -> str:
     """What to do about an error of the disk, in words."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return f"the disk that holds {path} is full: free some space, or put the data folder elsewhere"
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return f"{path} cannot be read, since too many files are open: raise the limit (ulimit -n)"
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}:
         return f"{path} cannot be written ({error.strerror}): put the data folder where this user may write"
     return f"{path}: {error}"
