@@ -246,6 +246,18 @@ async def test_a_port_that_is_taken_is_named_and_the_store_is_free_again(tmp_pat
         assert "request_idx" in await other.route()
 
 
+async def test_a_first_start_on_a_port_that_is_taken_makes_no_key_that_nobody_has_seen(tmp_path: Path) -> None:
+    folder = await asyncio.to_thread(a_folder, tmp_path)
+    async with an_engine() as other:
+        port = int(other.url.rpartition(":")[2])
+        with pytest.raises(ConfigurationError):
+            async with running_engine(EngineConfig(None, ("default",), port=port), folder):
+                pass
+        async with running_engine(EngineConfig(None, ("default",), port=0), folder) as running:
+            assert running.new_key is not None
+            assert running.engine.keys.opens_account(running.new_key)
+
+
 async def test_a_second_engine_on_one_store_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     folder = await asyncio.to_thread(a_folder, tmp_path)
     async with an_engine(folder) as engine:

@@ -62,8 +62,8 @@ async def running_engine(
         instances = Instances(engine, providers or {})
         scaler = Scaler(engine, instances, tempo)
         management = Management(engine, instances, scaler, kept_in)
-        new_key = await _make_what_is_missing(engine, management)
         engine.url = await _serve(stack, engine, management, scaler)
+        new_key = await _make_what_is_missing(engine, management)  # it listens: the key, shown this once, is not lost
         await stack.enter_async_context(engine.watching())
         stack.push_async_callback(instances.close)
         await stack.enter_async_context(_meanwhile(scaler.keep_scaling()))
