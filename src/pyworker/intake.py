@@ -39,11 +39,15 @@ class BodySource(Protocol):
 
 
 class Intake:
-    """The limits, and what is held now. Sizes in bytes."""
+    """The limits, and what is held now. Sizes in bytes.
 
-    def __init__(self, *, max_body_bytes: int, max_held_bytes: int) -> None:
+    The first ``free_bytes`` of each body do not count: however full the budget is, small bodies come in.
+    """
+
+    def __init__(self, *, max_body_bytes: int, max_held_bytes: int, free_bytes: int = 0) -> None:
         self.max_body_bytes = max_body_bytes
         self.max_held_bytes = max_held_bytes
+        self.free_bytes = free_bytes
         self.held_bytes = 0
 
     def has_room(self, body_bytes: int) -> bool:
@@ -56,11 +60,17 @@ class Intake:
 
 
 class Hold:
-    """One request's share of the budget; given back when the ``with`` block ends."""
+    """One request's share of the budget; given back when the ``with`` block ends, or somebody vouches for it.
+
+    ``max_body_bytes`` is the intake's, unless less is enough for what is asked.
+    """
 
     def __init__(self, intake: Intake) -> None:
+        self.max_body_bytes = intake.max_body_bytes
         self._intake = intake
         self._bytes = 0
+        self._counted_bytes = 0
+        self._vouched = False
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +78,16 @@ class Hold:
     def __exit__(
         self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._intake.held_bytes -= self._bytes
+        self._give_back()
+
+    def vouch(self) -> None:
+        """It is known who sends this: from now on it does not count among the unknown."""
+        self._vouched = True
+        self._give_back()
+
+    def _give_back(self) -> None:
+        self._intake.held_bytes -= self._counted_bytes
+        self._counted_bytes = 0
 
     async def read(self, content: BodySource, announced_bytes: int) -> bytes | memoryview:
         """The whole body, as it was sent; ``announced_bytes`` is its Content-Length, 0 where there is none.
@@ -120,19 +139,24 @@ class Hold:
         return b"".join(pieces)
 
     def _taken(self, piece: bytes) -> bytes:
-        self._check(len(piece))
+        counted_bytes = self._check(len(piece))
         self._bytes += len(piece)
-        self._intake.held_bytes += len(piece)
+        self._counted_bytes += counted_bytes
+        self._intake.held_bytes += counted_bytes
         return piece
 
-    def _check(self, more_bytes: int) -> None:
+    def _check(self, more_bytes: int) -> int:
+        """How much of what comes counts. Raises BodyTooLarge."""
         intake = self._intake
-        if self._bytes + more_bytes > intake.max_body_bytes:
-            raise BodyTooLarge(f"the body is larger than {intake.max_body_bytes} bytes")
-        if intake.held_bytes + more_bytes > intake.max_held_bytes:
+        if self._bytes + more_bytes > self.max_body_bytes:
+            raise BodyTooLarge(f"the body is larger than {self.max_body_bytes} bytes")
+        beyond_bytes = max(0, self._bytes + more_bytes - intake.free_bytes)
+        counted_bytes = 0 if self._vouched else min(more_bytes, beyond_bytes)
+        if counted_bytes and intake.held_bytes + counted_bytes > intake.max_held_bytes:
             raise BodyTooLarge(
                 "too many large bodies are being received; try again in a moment", retry_after_s=RETRY_AFTER_S
             )
+        return counted_bytes
 
 
 class _Gathering:

@@ -11,6 +11,7 @@ from typing import Any
 from pyworker.errors import ConfigurationError
 
 __all__ = [
+    "BACKLOG",
     "FIRST_REQUEST_S",
     "KEEP_ALIVE_S",
     "LINGER_S",

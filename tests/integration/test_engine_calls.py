@@ -194,7 +194,7 @@ async def test_an_endpoints_own_key_opens_its_route_and_nothing_else() -> None:
         (b"[]", "expected an object"),
         (b"\xff\xfe", "invalid JSON"),
         (b'{"cost": NaN}', "invalid JSON"),
-        (b"[" * 100_000, "invalid JSON"),
+        (b"[" * 10_000, "invalid JSON"),
         ({**ROUTE, "endpoint": "nope"}, "there is default"),
         ({**ROUTE, "endpoint": 7}, "expected string"),
         ({**ROUTE, "endpoint": None}, "missing parameter"),

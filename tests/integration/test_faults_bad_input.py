@@ -297,8 +297,8 @@ async def test_a_client_that_leaves_in_the_middle_of_its_envelope_is_in_no_book(
 
 
 async def test_connections_that_ask_nothing_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("app", "fast_lane"):
-        monkeypatch.setattr(f"pyworker.worker.inbound.{module}.FIRST_REQUEST_S", 0.05)
+    for module in ("connections", "worker.inbound.fast_lane"):
+        monkeypatch.setattr(f"pyworker.{module}.FIRST_REQUEST_S", 0.05)
     begun = b"", b"POST /gener", b"POST /generate HTTP/1.1\r\nHost: w", b"GET /pyworker/he", b"GET / HTTP/1.1\r\nA"
     async with a_worker(tmp_path, pass_generate()) as rig, contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connected(rig.worker.port)) for _ in begun]

@@ -28,6 +28,9 @@ class EngineCalls:
         self._tls: ssl.SSLContext | None = None
         self._was_there = False
 
+    def require_key(self, api_key: str | None, endpoint: str) -> None:
+        """Which keys are good only the engine knows: ``ask`` says so."""
+
     async def ask(self, query: RouteRequest) -> RouteAnswer | WaitingAnswer:
         """Ask ``/route/`` once. The query's own key, where there is one, goes before the client's.
 

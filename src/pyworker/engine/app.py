@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-from pyworker.engine.calls.http import ENGINE, MANAGEMENT, SCALER, errors_as_json
+from pyworker.connections import serving
+from pyworker.engine.calls.http import ENGINE, INTAKE, MANAGEMENT, SCALER, errors_as_json
 from pyworker.engine.calls.routes import ROUTES
 from pyworker.engine.core.scaling.memory import Tempo
 from pyworker.engine.data_directory import data_directory
@@ -24,6 +25,7 @@ from pyworker.engine.providers.base import Provider
 from pyworker.engine.scaler import Scaler
 from pyworker.errors import ConfigurationError
 from pyworker.gateway.gateway import Gateway
+from pyworker.intake import Intake
 from pyworker.net import server_tls
 
 __all__ = ["RunningEngine", "running_engine"]
@@ -117,38 +119,33 @@ async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
 
 
 async def _serve(stack: AsyncExitStack, engine: Engine, management: Management, scaler: Scaler) -> str:
+    config = engine.config
     gateway = await stack.enter_async_context(Gateway(EngineRouter(engine, scaler)))
     engine.meters.gateway = gateway.meters
-    runner = web.AppRunner(
-        _app(engine, management, scaler, gateway),
-        access_log=None,  # it would hold api keys
-        handler_cancellation=True,
-        shutdown_timeout=SHUTDOWN_S,
-    )
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    stack.callback(engine.let_go)
-    return await _listen(runner, engine.config)
-
-
-def _app(engine: Engine, management: Management, scaler: Scaler, gateway: Gateway) -> web.Application:
-    app = web.Application(middlewares=[errors_as_json], client_max_size=engine.config.max_body_bytes)
-    app[ENGINE], app[MANAGEMENT], app[SCALER] = engine, management, scaler
-    app.add_routes([*ROUTES, *gateway.routes()])
-    return app
-
-
-async def _listen(runner: web.AppRunner, config: EngineConfig) -> str:
-    site = web.TCPSite(runner, config.host, config.port, ssl_context=server_tls(config.tls))
+    app = _app(engine, management, scaler, gateway)
+    tls = server_tls(config.tls)
     try:
-        await site.start()
+        host, port = await stack.enter_async_context(
+            serving(app, shutdown_s=SHUTDOWN_S, host=config.host, port=config.port, ssl=tls)
+        )
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen on {config.host}:{config.port} ({error.strerror}): "
             "choose another port with --port, or --port 0 for any free one"
         ) from None
-    host, port = runner.addresses[0][:2]
-    return config.public_url or f"{'https' if config.tls else 'http'}://{_reachable(str(host))}:{port}"
+    stack.callback(engine.let_go)
+    return config.public_url or f"{'https' if config.tls else 'http'}://{_reachable(host)}:{port}"
+
+
+def _app(engine: Engine, management: Management, scaler: Scaler, gateway: Gateway) -> web.Application:
+    app = web.Application(middlewares=[errors_as_json])
+    config = engine.config
+    app[INTAKE] = Intake(
+        max_body_bytes=config.max_body_bytes, max_held_bytes=config.max_held_bytes, free_bytes=config.free_bytes
+    )
+    app[ENGINE], app[MANAGEMENT], app[SCALER] = engine, management, scaler
+    app.add_routes([*ROUTES, *gateway.routes()])
+    return app
 
 
 def _reachable(host: str) -> str:

@@ -68,6 +68,8 @@ class EngineConfig:
     allow_launch: bool = False
     rates: Rates = field(default_factory=Rates)
     max_body_bytes: int = 4 * 1024 * 1024
+    max_held_bytes: int = 64 * 1024 * 1024  # of all bodies together for which nobody has vouched yet
+    free_bytes: int = 16 * 1024  # of each body, which do not count
     tls: tuple[str, str] | None = None
     public_url: str = ""  # under which workers elsewhere reach it; made of host and port when empty
 

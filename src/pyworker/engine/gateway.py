@@ -21,6 +21,10 @@ class EngineRouter:
         self._scaler = scaler
         self._tls: ssl.SSLContext | None = None
 
+    def require_key(self, api_key: str | None, endpoint: str) -> None:
+        """Raises WrongKey, BadRequest."""
+        self._engine.keys.endpoint_of(api_key, endpoint, self._engine.registry)
+
     async def ask(self, query: RouteRequest) -> RouteAnswer | WaitingAnswer:
         """As over HTTP. Raises WrongKey, BadRequest."""
         return await find_worker(self._engine, self._scaler, query)

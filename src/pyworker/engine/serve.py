@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from pyworker.connections import raise_open_files_limit
 from pyworker.engine.app import RunningEngine, running_engine
 from pyworker.engine.core.deployment.reading import Deployment
 from pyworker.engine.engine import EngineConfig
@@ -31,6 +32,7 @@ def serve(
     ``announce`` is called once it listens, ``leave`` before its workers are told to end. Raises ConfigurationError,
     StoreError, ProviderError; BadRequest when the deployment cannot take the place of what is there.
     """
+    raise_open_files_limit()
     run(_serve(config, folder, announce, providers, deployment, leave))
 
 

@@ -96,10 +96,13 @@ class Gateway:
 
     async def _first_answer(self, request: web.Request, relay: Relay) -> tuple[Asked, Answered]:
         """Read the request and get an answer for it; the body is let go of then."""
+        endpoint, target = target_in(request.rel_url.raw_path, request.rel_url.raw_query_string)
+        api_key = key_in(request.headers, request.query)
+        self._router.require_key(api_key, endpoint)
         with self._intake.hold() as hold:
             body = await hold.read(request.content, request.content_length or 0)
             self.meters.held_bytes = self._intake.held_bytes
-            asked = _asked(request, body)
+            asked = Asked(endpoint, target, api_key, *claim_in(request.headers, body))
             pursuit = Pursuit(self._timeout_s)
             pursuing = self._pursue(pursuit, request, asked, body)
             if not asked.wants_events:
@@ -133,12 +136,6 @@ class Gateway:
         proof = ("X-Auth-Data", dump_auth_header(routed.auth_data()))
         data = body if len(body) else None
         return await sent(self._http, method, url, routed, data=data, headers=[*headers, proof], ssl=tls)
-
-
-def _asked(request: web.Request, body: bytes | memoryview) -> Asked:
-    endpoint, target = target_in(request.rel_url.raw_path, request.rel_url.raw_query_string)
-    claim = claim_in(request.headers, body)
-    return Asked(endpoint, target, key_in(request.headers, request.query), claim.cost, claim.wants_events)
 
 
 def _passed_on(raw: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

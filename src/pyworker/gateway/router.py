@@ -13,6 +13,10 @@ __all__ = ["Router"]
 class Router(Protocol):
     """An engine, as a gateway sees it."""
 
+    def require_key(self, api_key: str | None, endpoint: str) -> None:
+        """Before a body is read: raises WrongKey, BadRequest when it is known already that ``ask`` will."""
+        ...
+
     async def ask(self, query: RouteRequest) -> RouteAnswer | WaitingAnswer:
         """Answer ``/route/``; held for ``query.wait`` s. Raises a PyWorkerError with the status to answer."""
         ...

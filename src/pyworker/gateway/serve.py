@@ -13,6 +13,7 @@ from aiohttp import web
 
 from pyworker import metrics
 from pyworker.client.engine_calls import EngineCalls
+from pyworker.connections import raise_open_files_limit, serving
 from pyworker.gateway.gateway import Gateway
 from pyworker.net import keep_alive_socket, listen, server_tls
 
@@ -34,17 +35,12 @@ async def running_gateway(
     connector = aiohttp.TCPConnector(limit=0, socket_factory=keep_alive_socket)
     async with aiohttp.ClientSession(connector=connector) as http:
         router = EngineCalls(http, engine_url.rstrip("/"), engine_url.rstrip("/"), "")
-        async with Gateway(router) as gateway:
-            runner = web.AppRunner(
-                _app(gateway), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
-            )
-            await runner.setup()
-            try:
-                await web.SockSite(runner, sock, ssl_context=server_tls(tls)).start()
-                shown = f"[{host}]" if ":" in host else host
-                yield f"{'https' if tls else 'http'}://{shown}:{sock.getsockname()[1]}"
-            finally:
-                await runner.cleanup()
+        async with (
+            Gateway(router) as gateway,
+            serving(_app(gateway), shutdown_s=SHUTDOWN_S, sock=sock, ssl=server_tls(tls)),
+        ):
+            shown = f"[{host}]" if ":" in host else host
+            yield f"{'https' if tls else 'http'}://{shown}:{sock.getsockname()[1]}"
 
 
 def _app(gateway: Gateway) -> web.Application:
@@ -64,6 +60,7 @@ async def serve(
     engine_url: str, host: str, port: int, tls: tuple[str, str] | None, announce: Callable[[str], None]
 ) -> None:
     """Serve until SIGTERM or SIGINT. ``announce`` gets the url once it listens. Raises ConfigurationError."""
+    raise_open_files_limit()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -18,12 +18,13 @@ from aiohttp import web
 
 from pyworker import logs
 from pyworker.backend import Backend
+from pyworker.connections import SlowStarters
 from pyworker.errors import ConfigurationError
 from pyworker.names import refuse_unknown
 from pyworker.net import listen
 from pyworker.settings import LogSettings, WorkerSettings, environment, unknown_variables
 from pyworker.worker.failed_start import serving_began, tell_of_failed_start
-from pyworker.worker.inbound.app import SlowStarters, make_app
+from pyworker.worker.inbound.app import make_app
 from pyworker.worker.inbound.fast_lane import FastLane
 from pyworker.worker.inbound.methods import is_common
 from pyworker.worker.inbound.server_protocol import ServerProtocol

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from aiohttp import web
 
@@ -14,10 +15,12 @@ from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer, parse
 
 __all__ = ["find_worker", "route"]
 
+MOST_ROUTE_BYTES: Final = 16 * 1024
+
 
 async def route(request: web.Request) -> web.Response:
     """Which worker a request goes to; with ``wait`` (s) the call is held until there is one."""
-    query = parse(await read_body(request), RouteRequest)
+    query = parse(await read_body(request, MOST_ROUTE_BYTES), RouteRequest)
     query.api_key = key_in(request, query.api_key)
     return answer(await find_worker(request.app[ENGINE], request.app[SCALER], query))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
@@ -29,10 +28,12 @@ from pyworker.errors import (
     WrongKey,
     WrongToken,
 )
+from pyworker.intake import Hold, Intake
 from pyworker.wire import decode_object, dump
 
 __all__ = [
     "ENGINE",
+    "INTAKE",
     "MANAGEMENT",
     "SCALER",
     "account_only",
@@ -51,7 +52,9 @@ log = logging.getLogger("pyworker.engine")
 ENGINE: Final = web.AppKey("engine", Engine)
 MANAGEMENT: Final = web.AppKey("management", Management)
 SCALER: Final = web.AppKey("scaler", Scaler)
-BODY_PATIENCE_S: Final = 30.0
+INTAKE: Final = web.AppKey("intake", Intake)
+_HOLD: Final = web.RequestKey("hold", Hold)
+_BODY: Final = web.RequestKey("body", bytes)
 ROUTE: Final = "/route/"
 _BEARER: Final = "bearer "
 
@@ -61,13 +64,14 @@ def answer(message: Any, status: int = 200) -> web.Response:
     return web.Response(body=dump(message), status=status, content_type="application/json")
 
 
-async def read_body(request: web.Request) -> bytes:
-    """The whole body. Answers 413 above the app's limit, 408 when it does not come."""
-    try:
-        async with asyncio.timeout(BODY_PATIENCE_S):
-            return await request.read()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout() from None
+async def read_body(request: web.Request, max_bytes: int | None = None) -> bytes:
+    """The whole body in clear, read once. Raises BodyTooLarge, SlowBody, UnsupportedMedia, InvalidJson."""
+    if _BODY not in request:
+        hold = request[_HOLD]
+        hold.max_body_bytes = min(max_bytes or hold.max_body_bytes, hold.max_body_bytes)
+        encoding = request.headers.get("Content-Encoding")
+        request[_BODY] = bytes(await hold.read_clear(request.content, request.content_length or 0, encoding))
+    return request[_BODY]
 
 
 def bearer(request: web.Request) -> str | None:
@@ -101,6 +105,7 @@ def account_only(call: Handler) -> Handler:
             body_key = stated if isinstance(stated, str) else None
         key = key_in(request, body_key)
         engine.keys.require_account(key)
+        request[_HOLD].vouch()
         limit(engine.limits.management, owner(key))
         return await call(request)
 
@@ -124,9 +129,13 @@ def whole_number(text: str, *, name: str = "an id") -> int:
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error is ``{"success": false, "error": a word, "msg": what is wrong and what to do}``."""
+    """Every error is ``{"success": false, "error": a word, "msg": what is wrong and what to do}``.
+
+    What is read of a body counts among those of the unknown until the call is answered, or its key was good.
+    """
     try:
-        return await handler(request)
+        with request.app[INTAKE].hold() as request[_HOLD]:
+            return await handler(request)
     except (JsonDataException, InvalidJson) as error:
         return _error(400, "bad_request", _reasons(error))
     except PyWorkerError as error:

@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
 from pyworker.api import EndpointHandler
+from pyworker.connections import SlowStarters
 from pyworker.errors import ConfigurationError, HeadTooLarge, PyWorkerError
 from pyworker.handlers import PassThroughHandler
-from pyworker.net import FIRST_REQUEST_S, MAX_HEAD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
+from pyworker.net import MAX_HEAD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
 from pyworker.worker.inbound.answers import RefusalLog, json_response
 
-__all__ = ["SlowStarters", "make_app"]
+__all__ = ["make_app"]
 
 log = logging.getLogger("pyworker.app")
 
 Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[..., Awaitable[web.StreamResponse]]
-
-
-class SlowStarters:
-    """Connections that have not sent the head of a request yet; they get FIRST_REQUEST_S, then they are closed."""
-
-    def __init__(self) -> None:
-        self._since_s: dict[asyncio.BaseProtocol, float] = {}
-
-    def watched(self, protocol: web.RequestHandler) -> web.RequestHandler:
-        """A new connection's protocol."""
-        self._since_s[protocol] = time.monotonic()
-        return protocol
-
-    def has_asked(self, protocol: asyncio.BaseProtocol) -> None:
-        """Its first request is there."""
-        self._since_s.pop(protocol, None)
-
-    async def close_forever(self) -> None:
-        """Until cancelled: close those whose time is up."""
-        while True:
-            await asyncio.sleep(1.0)
-            late_s = time.monotonic() - FIRST_REQUEST_S
-            for protocol in [one for one, since_s in self._since_s.items() if since_s < late_s]:
-                del self._since_s[protocol]
-                if isinstance(protocol, web.RequestHandler):
-                    protocol.force_close()
 
 
 def make_app(
