@@ -256,6 +256,7 @@ class WorkerInfo(msgspec.Struct, kw_only=True):
     workergroup_id: int = 0
     version: int = 1  # ours: of its group's launch
     error_msg: str = ""  # ours: why it is not ready
+    number: int = 0  # ours: the engine's own for it, which no other has; commands take it as n<number>
 
 
 class TokenRequest(msgspec.Struct):

@@ -361,6 +361,16 @@ async def test_a_worker_is_shown_or_told_not_to_be_there(engine: ManagedEngine) 
     assert "there is no worker 8: there is 7" in await refused(engine, "worker", "show", "8")
 
 
+async def test_two_workers_with_one_id_are_told_apart_by_the_engines_numbers(engine: ManagedEngine) -> None:
+    a = engine.add_endpoint("a")
+    engine.add_worker(a, 7, "IDLE", number=7, url="http://here:1")
+    engine.add_worker(a, 7, "LOADING", number=9, url="http://there:1")
+    _, first, second = (await ask(engine, "worker", "list")).out.splitlines()
+    assert (first.startswith("7 (n7) "), second.startswith("7 (n9) ")) == (True, True)
+    assert "say n7 (http://here:1) or n9 (http://there:1)" in await refused(engine, "worker", "show", "7")
+    assert (await asked_json(engine, "worker", "show", "n9"))["status"] == "LOADING"
+
+
 async def test_a_workers_logs_are_shown_with_its_models(engine: ManagedEngine) -> None:
     shown = (await ask(engine, "worker", "logs", "7", "--tail", "9")).out
     assert shown == "--- model.log ---\nloaded\n--- worker.log ---\nworker 7\ntail 9\n"

@@ -18,6 +18,7 @@ from pyworker.engine.engine import EngineConfig
 from pyworker.errors import ConfigurationError
 from tests.support.engines import API_KEY, EngineUnderTest, ReportingWorker, a_fleet, an_engine
 
+KEY = {"Authorization": f"Bearer {API_KEY}"}
 ROUTE = {"endpoint": "default", "api_key": API_KEY, "cost": 10}
 
 
@@ -419,3 +420,33 @@ async def test_a_port_that_is_taken_is_a_clear_error() -> None:
         with pytest.raises(ConfigurationError, match="--port 0"):
             async with running_engine(EngineConfig(API_KEY, port=taken)):
                 pass
+
+
+async def test_a_command_for_an_id_that_two_workers_have_is_refused_and_says_how_to_name_one() -> None:
+    async with a_fleet() as (engine, fleet):
+        one = await fleet.join()
+        token = await engine.token()
+        async with ReportingWorker(engine, token, one.id) as other:
+            await other.report()
+            async with engine.http.delete(f"{engine.url}/api/v0/workers/{one.id}/", headers=KEY) as response:
+                said = (await response.json())["msg"]
+            assert response.status == 400
+            assert f"n1 ({one.url}, default), n2 ({other.url}, default)" in said
+            assert ((await one.report())[0], (await other.report())[0]) == (200, 200)
+            async with engine.http.delete(f"{engine.url}/api/v0/workers/n2/", headers=KEY) as response:
+                assert response.status == 200
+            while (await other.report())[0] != 401:  # noqa: ASYNC110 - seen by asking
+                await asyncio.sleep(0.05)
+            assert (await one.report())[0] == 200
+            async with engine.http.delete(f"{engine.url}/api/v0/workers/n7/", headers=KEY) as response:
+                assert (response.status, "number n7" in await response.text()) == (404, True)
+
+
+@pytest.mark.parametrize("text", ["1_0", "%D9%A1", "+1", "%201", "1.0", "1e0", "n1", "9" * 30])
+async def test_a_number_is_written_in_one_way_only(text: str) -> None:
+    async with an_engine() as engine:
+        for number in range(9):
+            await engine.post("/api/v0/endptjobs/", {"endpoint_name": f"more-{number}"}, headers=KEY)
+        status, answer = await engine.get(f"/api/v0/endptjobs/{text}/", headers=KEY)
+        assert (status, "an id is a whole number" in answer["msg"]) == (400, True)
+        assert (await engine.get("/api/v0/endptjobs/10/", headers=KEY))[0] == 200

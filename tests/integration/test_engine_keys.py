@@ -1,5 +1,6 @@
 """Keys of an engine: made, revoked, rotated; what stays good and what does not; over a restart."""
 
+# ruff: noqa: ASYNC110 - what is waited for is seen by asking
 from __future__ import annotations
 
 import asyncio
@@ -132,3 +133,31 @@ async def test_a_worker_goes_on_reporting_to_an_engine_that_was_started_again_an
             assert worker.is_ours(after)
     assert after["request_idx"] > before["request_idx"]
     assert after["reqnum"] > before["reqnum"]
+
+
+@pytest.mark.parametrize("whose", ["account", "endpoint"])
+async def test_a_request_that_is_held_is_let_go_when_its_key_is_revoked_and_gets_no_worker(whose: str) -> None:
+    async with a_fleet() as (engine, fleet):
+        _, shown = await engine.get("/api/v0/endptjobs/1/", headers=ACCOUNT)
+        _, made = await engine.post("/api/v0/keys/", {"name": "ci"}, headers=ACCOUNT)
+        key = made["api_key"] if whose == "account" else shown["result"]["api_key"]
+        asked = {"endpoint": "default", "cost": 1, "wait": 600}
+        revoked = asyncio.create_task(engine.post("/route/", {**asked, "api_key": key}))
+        held = asyncio.create_task(engine.post("/route/", {**asked, "api_key": API_KEY}))
+        while not await waiting(engine, 2):
+            await asyncio.sleep(0.01)
+        if whose == "account":
+            async with engine.http.delete(f"{engine.url}/api/v0/keys/{made['id']}/", headers=ACCOUNT):
+                pass
+        else:
+            await engine.post("/api/v0/endptjobs/1/key/", {}, headers=ACCOUNT)
+        assert (await revoked)[0] == 401
+        assert await waiting(engine, 1)
+        await fleet.join()
+        status, answer = await held
+        assert (status, "url" in answer) == (200, True)
+
+
+async def waiting(engine: EngineUnderTest, count: int) -> bool:
+    _, state = await engine.get("/state", headers=ACCOUNT)
+    return state["endpoints"][0]["load"]["waiting_requests"] == count

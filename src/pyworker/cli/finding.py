@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from pyworker.wire import EndpointInfo, WorkerInfo
     from pyworker.wire_management import GroupInfo
 
-__all__ = ["PlacedWorker", "all_workers", "endpoint_called", "full_name", "group_called", "own_name", "worker_numbered"]
+__all__ = [
+    "PlacedWorker",
+    "all_workers",
+    "endpoint_called",
+    "full_name",
+    "group_called",
+    "numbered",
+    "own_name",
+    "shown_id",
+    "worker_called",
+]
 
 
 @dataclass(frozen=True)
@@ -52,12 +62,27 @@ def group_called(groups: Sequence[GroupInfo], text: str) -> GroupInfo:
     return found[0]
 
 
-def worker_numbered(workers: Sequence[PlacedWorker], worker_id: int) -> PlacedWorker:
-    """By its id."""
-    for placed in workers:
-        if placed.worker.id == worker_id:
-            return placed
-    raise _missing("worker", worker_id, [str(placed.worker.id) for placed in workers], "see `pyworker endpoint logs`")
+def worker_called(workers: Sequence[PlacedWorker], text: str) -> PlacedWorker:
+    """By its id; where several have it, by ``n`` and the engine's number."""
+    found = [placed for placed in workers if text in {str(placed.worker.id), numbered(placed)}]
+    if not found:
+        known = [shown_id(placed, workers) for placed in workers]
+        raise _missing("worker", int(text) if text.isdecimal() else text, known, "see `pyworker endpoint logs`")
+    if len(found) > 1:
+        them = " or ".join(f"{numbered(placed)} ({placed.worker.url or placed.worker.status})" for placed in found)
+        raise _not_found(f"several workers have the id {text}: say {them}")
+    return found[0]
+
+
+def numbered(placed: PlacedWorker) -> str:
+    """What names it and no other: ids are what workers report."""
+    return f"n{placed.worker.number}"
+
+
+def shown_id(placed: PlacedWorker, workers: Sequence[PlacedWorker]) -> str:
+    """Its id, with its number where others have the same id."""
+    same = [other for other in workers if other.worker.id == placed.worker.id]
+    return f"{placed.worker.id} ({numbered(placed)})" if len(same) > 1 else str(placed.worker.id)
 
 
 def all_workers(engine: Management, endpoint: str | None) -> list[PlacedWorker]:

@@ -19,7 +19,7 @@ from pyworker.cli.common import (
     management,
     require_key,
 )
-from pyworker.cli.finding import PlacedWorker, all_workers, worker_numbered
+from pyworker.cli.finding import PlacedWorker, all_workers, shown_id, worker_called
 from pyworker.cli.logs import TailOption
 from pyworker.cli.output import moment, say_json, show_fields, show_lines, show_table
 
@@ -30,7 +30,9 @@ __all__ = ["app", "delete", "list_", "logs", "show", "start", "stop", "token"]
 
 app = typer.Typer(help="Workers: how they are, their logs, and tokens that let your own join.", no_args_is_help=True)
 
-IdArgument = Annotated[int, typer.Argument(metavar="ID", help="The worker's number, as `pyworker worker list` shows.")]
+IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The worker's id, as `pyworker worker list` shows; n7 where two have one.")
+]
 EndpointOption = Annotated[str | None, typer.Option("--endpoint", "-e", metavar="NAME", help="Those of one endpoint.")]
 COLUMNS = ("id", "state", "load", "capacity", "requests", "endpoint", "group", "url", "why")
 
@@ -49,7 +51,7 @@ def list_(
         return
     rows = [
         (
-            each.id,
+            shown_id(placed, found),
             each.status,
             each.cur_load,
             each.measured_perf or None,
@@ -73,7 +75,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show all that the engine knows of a worker. Loads are in workload, capacities in workload/s."""
-    found = worker_numbered(all_workers(management(engine, api_key), None), worker_id)
+    found = worker_called(all_workers(management(engine, api_key), None), worker_id)
     if as_json:
         say_json(_fields(found))
         return

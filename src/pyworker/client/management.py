@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import Any, Final, TypeVar, cast
+from urllib.parse import quote
 
 from pyworker.client.failures import no_engine, not_an_engine, refused
 from pyworker.errors import EngineRefused, InvalidJson, JsonDataException, NotFound, PyWorkerError
@@ -113,21 +114,21 @@ class Management:
         """The workers of an endpoint."""
         return self._read("/get_endpoint_workers/", _list_of(WorkerInfo), Query(id=endpoint_id))
 
-    def worker_logs(self, worker_id: int, tail: int) -> WorkerLogs:
-        """The last lines of a worker's logs, its model server's among them."""
-        return self._read(f"/api/v0/workers/{worker_id}/logs/?tail={tail}", _a(WorkerLogs))
+    def worker_logs(self, worker_id: int | str, tail: int) -> WorkerLogs:
+        """The last lines of a worker's logs, its model server's among them. By its id, or ``n`` and its number."""
+        return self._read(f"{_worker(worker_id)}logs/?tail={tail}", _a(WorkerLogs))
 
-    def stop_worker(self, worker_id: int) -> None:
+    def stop_worker(self, worker_id: int | str) -> None:
         """Let it finish what it has, and keep its folder."""
-        self._call(f"/api/v0/workers/{worker_id}/stop/", {})
+        self._call(f"{_worker(worker_id)}stop/", {})
 
-    def start_worker(self, worker_id: int) -> None:
+    def start_worker(self, worker_id: int | str) -> None:
         """Start one that is stopped or failed."""
-        self._call(f"/api/v0/workers/{worker_id}/start/", {})
+        self._call(f"{_worker(worker_id)}start/", {})
 
-    def delete_worker(self, worker_id: int) -> None:
+    def delete_worker(self, worker_id: int | str) -> None:
         """End it, and remove its folder."""
-        self._call(f"/api/v0/workers/{worker_id}/", method="DELETE")
+        self._call(f"{_worker(worker_id)}", method="DELETE")
 
     # --- keys and the store ---
 
@@ -171,6 +172,10 @@ class Management:
 
 def _a(type_: type[_T]) -> Callable[[bytes], _T]:
     return lambda body: parse(body, type_)
+
+
+def _worker(worker_id: int | str) -> str:
+    return f"/api/v0/workers/{quote(str(worker_id), safe='')}/"
 
 
 def _list_of(type_: type[_T]) -> Callable[[bytes], list[_T]]:

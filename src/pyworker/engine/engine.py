@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ from pyworker.engine.refusals import Refusals
 from pyworker.engine.store.store import Store
 from pyworker.engine.store.thread import StoreThread
 from pyworker.engine.waiting import WaitingRoom
-from pyworker.errors import StoreError
+from pyworker.errors import StoreError, WrongKey
 from pyworker.wire import RouteAnswer, WaitingAnswer, WorkerStatus
 
 __all__ = ["Engine", "EngineConfig", "moment", "utc_now"]
@@ -152,15 +152,21 @@ class Engine:
 
     # --- requests and their line ---
 
-    async def hold(self, request_idx: int, wait_s: float) -> RouteAnswer | WaitingAnswer | None:
-        """What a request that waits is answered, once there is a worker for it or ``wait_s`` have passed."""
+    async def hold(
+        self, request_idx: int, wait_s: float, owner: str = "", require_key: Callable[[], object] = lambda: None
+    ) -> RouteAnswer | WaitingAnswer | None:
+        """What a request that waits is answered, once there is a worker for it or ``wait_s`` have passed.
+
+        ``require_key`` raises WrongKey when the key that asked, which ``owner`` names, was revoked meanwhile.
+        """
         if not self.pressure.may_hold:
             return None
         self.pressure.held += 1
         self.dispatcher.hold(request_idx, time.monotonic(), held=True)
         try:
-            await self.waiting.hold(request_idx, wait_s)
-        except asyncio.CancelledError:  # its client has left
+            await self.waiting.hold(request_idx, wait_s, owner)
+            require_key()
+        except (asyncio.CancelledError, WrongKey):  # its client has left, or may not ask any more
             self.dispatcher.give_up(request_idx)
             raise
         finally:

@@ -18,6 +18,7 @@ from pyworker.engine.core.asked import by_their_names, kept_as_given, known_sche
 from pyworker.engine.core.deployment.reading import Deployment
 from pyworker.engine.core.derived import account_key, digest
 from pyworker.engine.core.endpoints import Endpoint, Group
+from pyworker.engine.core.keys import owner
 from pyworker.engine.core.launches import require_launch_fits
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, checked, checked_name
 from pyworker.engine.core.workers import Worker
@@ -90,7 +91,9 @@ class Management:
     @whole
     async def revoke_endpoint_key(self, endpoint: Endpoint) -> str:
         """Another key of its own from now on. Raises StoreError."""
+        before = self._engine.keys.endpoint_key(endpoint)
         await self._engine.records.change_endpoint(endpoint, key_generation=_next)
+        self._engine.waiting.wake_all_of(owner(before))
         self._changed(endpoint, "given another key")
         return self._engine.keys.endpoint_key(endpoint)
 
@@ -147,7 +150,7 @@ class Management:
         None when none is asked for, or there is none and there need not be. Raises BadRequest.
         """
         named = asked.template_hash
-        found = {owner: one for (owner, name), one in self.templates.items() if name == named}
+        found = {whose: one for (whose, name), one in self.templates.items() if name == named}
         if found:
             return found.get(endpoint.id) or next(iter(found.values()))
         known = ", ".join(dict.fromkeys(name for _, name in self.templates)) or "none"
@@ -342,6 +345,7 @@ class Management:
             raise NotFound(f"there is no account key with the id {key_id}")
         await self._engine.thread.run(self._engine.store.revoke_account_key, key_id, time.time())
         self._engine.keys.revoke(row.digest)
+        self._engine.waiting.wake_all_of(row.digest.hex())
 
     @whole
     async def rotate(self, kind: Kind) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -27,16 +28,17 @@ async def route(request: web.Request) -> web.Response:
 
 async def find_worker(engine: Engine, scaler: Scaler, query: RouteRequest) -> RouteAnswer | WaitingAnswer:
     """A worker for this request, or why there is none yet. Raises WrongKey, BadRequest."""
-    endpoint = engine.keys.endpoint_of(query.api_key, query.endpoint, engine.registry)
+    opens = partial(engine.keys.endpoint_of, query.api_key, query.endpoint, engine.registry)
+    endpoint, asking = opens(), owner(query.api_key)
     if engine.pressure.is_high and not query.request_idx:
         return engine.dispatcher.turned_away(endpoint, "the engine has too much to do: ask again")
     began_s = time.monotonic()
-    routed = engine.dispatcher.route(owner(query.api_key), endpoint, query, moment())
+    routed = engine.dispatcher.route(asking, endpoint, query, moment())
     engine.wake_placed()
     engine.probe_suspects()
     if isinstance(routed, WaitingAnswer) and not engine.registry.ready(endpoint):
         scaler.hurry()
     if isinstance(routed, WaitingAnswer) and query.wait and routed.request_idx:
-        routed = await engine.hold(routed.request_idx, float(query.wait)) or routed
+        routed = await engine.hold(routed.request_idx, float(query.wait), asking, opens) or routed
     engine.count_route(endpoint, routed, time.monotonic() - began_s)
     return routed

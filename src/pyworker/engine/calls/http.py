@@ -55,6 +55,7 @@ SCALER: Final = web.AppKey("scaler", Scaler)
 INTAKE: Final = web.AppKey("intake", Intake)
 _HOLD: Final = web.RequestKey("hold", Hold)
 _BODY: Final = web.RequestKey("body", bytes)
+MOST_DIGITS: Final = 20
 ROUTE: Final = "/route/"
 _BEARER: Final = "bearer "
 
@@ -120,11 +121,11 @@ def limit(buckets: Buckets, source: Hashable) -> None:
 
 
 def whole_number(text: str, *, name: str = "an id") -> int:
-    """Raises BadRequest when it is none."""
-    try:
-        return int(text)
-    except ValueError:
-        raise BadRequest(f"{name} is a whole number, not {text[:40]!r}") from None
+    """Of the digits 0 to 9 only, so that each number is written in one way. Raises BadRequest when it is none."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= MOST_DIGITS):
+        raise BadRequest(f"{name} is a whole number, not {text[:40]!r}")
+    return int(text)
 
 
 @web.middleware

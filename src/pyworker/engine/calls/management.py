@@ -330,7 +330,11 @@ def _group(request: web.Request) -> Group:
 
 
 def _worker(request: web.Request) -> Worker:
-    return request.app[ENGINE].registry.worker_by_id(whole_number(request.match_info["id"]))
+    """By its id; by its number in ``n17``."""
+    registry, text = request.app[ENGINE].registry, request.match_info["id"]
+    if text.startswith("n"):
+        return registry.worker_numbered(whole_number(text[1:]))
+    return registry.worker_by_id(whole_number(text))
 
 
 def _endpoint_asked(engine: Engine, query: Query) -> Endpoint:

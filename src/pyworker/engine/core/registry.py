@@ -220,11 +220,21 @@ class Registry:
         return self._workers.get(number)
 
     def worker_by_id(self, worker_id: int) -> Worker:
-        """By the number that is shown for it. Raises NotFound."""
-        for worker in self._workers.values():
-            if worker.id == worker_id and worker.is_listed:
-                return worker
-        raise NotFound(f"there is no worker with the id {worker_id}")
+        """By the id that is shown for it, which workers claim themselves. Raises NotFound; BadRequest for several."""
+        found = [worker for worker in self._workers.values() if worker.id == worker_id and worker.is_listed]
+        if not found:
+            raise NotFound(f"there is no worker with the id {worker_id}")
+        if len(found) > 1:
+            them = ", ".join(f"n{one.number} ({one.url or one.state}, {one.endpoint.name})" for one in found)
+            raise BadRequest(f"several workers have the id {worker_id}: say {them}; or give each its own CONTAINER_ID")
+        return found[0]
+
+    def worker_numbered(self, number: int) -> Worker:
+        """By the engine's own number, which no other has. Raises NotFound."""
+        worker = self._workers.get(number)
+        if worker is None or not worker.is_listed:
+            raise NotFound(f"there is no worker with the number n{number}")
+        return worker
 
     def worker_of(self, mtoken: str, worker_id: int, *, or_before: bool = False) -> Worker:
         """Whose mtoken this is. Raises WrongToken when it is unknown or belongs to another id.

@@ -256,6 +256,7 @@ class Worker:
         loaded_at = 0.0 if self.loaded_s is None else epoch_s - (now_s - self.loaded_s)
         return WorkerInfo(
             id=self.id,
+            number=self.number,
             status=self.state,
             url=self.url,
             cur_load=self.load,
