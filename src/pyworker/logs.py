@@ -15,7 +15,7 @@ from pyworker.log_writer import LogWriter
 from pyworker.settings import LogSettings
 from pyworker.wire import dump
 
-__all__ = ["set_up"]
+__all__ = ["set_up", "visible"]
 
 LIBRARIES = ("aiohttp", "asyncio")
 
@@ -68,13 +68,13 @@ class _Text(logging.Formatter):
         super().__init__("%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        record.message = _visible(record.getMessage())
+        record.message = visible(record.getMessage())
         record.asctime = self.formatTime(record, self.datefmt)
-        extra = [_visible(f"{name}={value}") for name, value in _extra(record).items()]
+        extra = [visible(f"{name}={value}") for name, value in _extra(record).items()]
         lines = [" ".join([self.formatMessage(record), *extra])]
         if record.exc_info:
             trace = self.formatException(record.exc_info)
-            lines += [_TRACE_INDENT + _visible(line) for line in trace.split("\n")]
+            lines += [_TRACE_INDENT + visible(line) for line in trace.split("\n")]
         return "\n".join(lines)
 
 
@@ -102,6 +102,6 @@ def _json_value(value: Any) -> Any:
     return value if isinstance(value, int | float) else str(value).encode(errors="backslashreplace").decode()
 
 
-def _visible(text: str) -> str:
-    """With what a stranger could forge a line or move a terminal's cursor with escaped."""
+def visible(text: str) -> str:
+    """A text with what a stranger could forge a line or move a terminal's cursor with escaped."""
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

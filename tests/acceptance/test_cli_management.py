@@ -422,6 +422,13 @@ async def test_the_store_is_copied_where_it_is_said(engine: ManagedEngine) -> No
 # --- what goes wrong for all of them ---
 
 
+@pytest.mark.parametrize("address", ["foo", "foo:8080", "htp://127.0.0.1:8080", "http://[::1", "http://a:b"])
+async def test_what_is_no_address_of_an_engine_is_said_to_be_none(address: str) -> None:
+    ended = await pyworker("endpoint", "list", "-k", "key", "--engine", address, env={})
+    assert ended.status == 1
+    assert f"error: {address!r} is no address of an engine: give one as http://HOST:PORT" in ended.err
+
+
 async def test_a_wrong_key_is_told_in_the_engines_words(engine: ManagedEngine) -> None:
     ended = await pyworker("endpoint", "list", "-k", "wrong", env=engine.env())
     assert ended.status == 1

@@ -113,6 +113,17 @@ async def test_a_worker_cannot_say_that_anothers_request_failed() -> None:
         assert (again["url"], again["signature"]) == (worker.url, answer["signature"])
 
 
+async def test_a_worker_cannot_forge_a_line_of_its_endpoints_log() -> None:
+    async with a_fleet() as (engine, fleet):
+        worker = await fleet.join()
+        forged = "\x1b]0;owned\x07\n2026-11-24T18:08:00.000Z the endpoint is deleted by admin\x1b[2K\u2028\u202e"
+        await worker.report(error_msg=f"broken{forged}")
+        _, said = await engine.post("/get_endpoint_logs/", {"id": 1, "tail": 50, "api_key": API_KEY})
+        lines = said["info0"].split("\n")
+        assert [line for line in lines if "deleted by admin" in line] == [line for line in lines if "broken" in line]
+        assert "".join(lines).isprintable()
+
+
 async def _listed(engine: EngineUnderTest, worker: ReportingWorker) -> dict[str, Any]:
     _, listed = await engine.post("/get_endpoint_workers/", {"id": 1, "api_key": API_KEY})
     return next(one for one in listed if one["id"] == worker.id)

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from pyworker.client import Client
 from pyworker.engine.core.deployment.reading import Deployment
 from pyworker.engine.core.parameters import Resources
+from pyworker.engine.providers.base import Instance
 from pyworker.engine.providers.local import LocalProvider
 from pyworker.errors import WorkerUnreachable
 from pyworker.testing import free_port
@@ -133,6 +134,60 @@ async def test_an_engine_that_comes_after_one_that_was_killed_adopts_its_workers
         second.signal(signal.SIGTERM)
         assert (await second.ended()).status == 0
     assert not any(map(runs, before.values()))
+
+
+async def test_an_engine_that_comes_after_one_at_another_port_starts_its_workers_anew_and_says_why(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYWORKER_API_KEY", API_KEY)
+    described = folder.parent / "deployment.toml"
+    described.write_text(DEPLOYMENT)
+    up = (*PYWORKER, "up", str(described), "--data-dir", str(folder), "--json", "--port")
+    async with running(*up, str(free_port())) as first:
+        before = json.loads(await first.line())["url"]
+        async with Client(before, API_KEY, timeout_s=60) as client:
+            assert await ask(client, 1)
+        first.signal(signal.SIGKILL)
+        await first.ended()
+    async with running(*up, str(free_port())) as second, aiohttp.ClientSession() as http:
+        url = json.loads(await second.line())["url"]
+        async with Client(url, API_KEY, timeout_s=60) as client:
+            assert await ask(client, 1)
+        body = {"id": 1, "tail": 100, "api_key": API_KEY}
+        async with http.post(f"{url}/get_endpoint_logs/", json=body) as response:
+            said = (await response.json())["info0"]
+        assert f"worker 1 is started anew: it reports to {before}, where this engine is not" in said
+        second.signal(signal.SIGTERM)
+        assert (await second.ended()).status == 0
+
+
+async def test_a_worker_that_was_removed_while_its_provider_was_looked_at_is_not_looked_for(folder: Path) -> None:
+    class Slow(LocalProvider):
+        """Looks at what there is, and says so when it is told to."""
+
+        looked, say = asyncio.Event(), asyncio.Event()
+
+        async def list(self) -> Sequence[Instance]:
+            seen = await super().list()
+            self.looked.set()
+            await self.say.wait()
+            return seen
+
+    Slow.say.set()
+    async with a_world(deployment(min_load=10.0), folder, {"local": Slow(folder / "workers")}) as world:
+        await world.until("IDLE")
+        registry = world.running.engine.registry
+        (worker,) = registry.all_workers
+        Slow.looked.clear()
+        Slow.say.clear()
+        await Slow.looked.wait()
+        await world.running.management.remove_worker(worker)
+        while registry.worker_by_number(worker.number):
+            await asyncio.sleep(0.01)
+        worker.since_s -= 2.0  # it was a slow look
+        Slow.say.set()
+        await world.until("IDLE")
+        assert "was DESTROYING" not in await world.log()
 
 
 # --- rolling update ---

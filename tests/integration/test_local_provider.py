@@ -250,6 +250,7 @@ async def test_secrets_are_readable_by_nobody_else_and_are_not_shown(data_dir: P
     for log in ("worker.log", "supervisor.log"):
         assert stat.S_IMODE((data_dir / "1/logs" / log).stat().st_mode) == 0o600
     assert stat.S_IMODE((data_dir / "1").stat().st_mode) == 0o700
+    assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
     assert SECRET in (data_dir / "1/instance.json").read_text()
 
 

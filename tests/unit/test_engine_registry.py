@@ -236,3 +236,23 @@ def test_a_worker_of_others_that_was_started_anew_is_noticed_by_its_load_time(re
     assert worker.starts == 0
     reports.hear(state=None, loadtime=13.0)
     assert worker.starts == 1
+
+
+@pytest.mark.parametrize(
+    ("probe", "why"),
+    [
+        (Probe.REFUSED, "nothing listens at its address any more: it has ended, or its machine is gone"),
+        (Probe.SILENT, "it has said nothing for 4 s, and does not answer when it is called"),
+    ],
+)
+def test_a_worker_that_is_gone_says_why_until_it_reports_again(reports: Reports, probe: Probe, why: str) -> None:
+    worker = reports.hear()
+    assert probed(worker, probe, SILENT_S + 1)
+    assert worker.info(SILENT_S + 1, 0.0).error_msg == why
+    assert reports.hear(SILENT_S + 2).info(SILENT_S + 2, 0.0).error_msg == ""
+
+
+def test_a_worker_of_others_that_says_nothing_says_so(reports: Reports) -> None:
+    worker = reports.hear(state=None, loadtime=1.0)
+    assert reports.lose_silent(LOST_S + 1) == [worker]
+    assert worker.error == "it has said nothing for 26 s"

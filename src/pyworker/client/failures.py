@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from urllib.parse import urlsplit
 
 from pyworker.errors import EngineRefused, EngineUnreachable
 
 __all__ = ["is_passing", "no_engine", "not_an_engine", "refused"]
 
+_BASE = re.compile("(?:[a-zA-Z]*://)?[^/]*")
 _PASSING = frozenset({500, 502, 503, 504})
 
 
@@ -23,7 +25,11 @@ def refused(status: int, body: bytes) -> EngineRefused:
 
 
 def no_engine(url: str, error: Exception) -> EngineUnreachable:
-    """The engine did not answer."""
+    """The engine did not answer; or nobody could, at what is no address."""
+    if not _is_address(url):
+        return EngineUnreachable(
+            f"{_base(url)!r} is no address of an engine: give one as http://HOST:PORT, with --engine or PYWORKER_ENGINE"
+        )
     return EngineUnreachable(
         f"no engine answers at {_base(url)} ({_short(error)}): "
         "start one with `pyworker engine`, or name another with --engine"
@@ -40,12 +46,18 @@ def is_passing(error: EngineUnreachable | EngineRefused) -> bool:
     return isinstance(error, EngineUnreachable) or error.answered_status in _PASSING
 
 
-def _base(url: str) -> str:
+def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        return url
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else url
+        return False
+
+
+def _base(url: str) -> str:
+    """Of a call's url, what was given for the engine."""
+    found = _BASE.match(url)
+    return found[0] if found else url
 
 
 def _short(error: object) -> str:

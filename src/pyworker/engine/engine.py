@@ -267,9 +267,10 @@ class Engine:
             self._lost(worker)
 
     def _lost(self, worker: Worker) -> None:
-        log.warning("worker is gone", extra={"worker_id": worker.id, "url": worker.url})
-        self.journal.note(worker.endpoint, f"worker {worker.id} is gone: it says nothing", group=worker.group)
-        self.feed.publish("worker", {"endpoint": worker.endpoint.name, "worker_id": worker.id, "after": "gone"})
+        log.warning("worker is gone", extra={"worker_id": worker.id, "url": worker.url, "reason": worker.error})
+        self.journal.note(worker.endpoint, f"worker {worker.id} is gone: {worker.error}", group=worker.group)
+        told = {"endpoint": worker.endpoint.name, "worker_id": worker.id, "after": "gone", "error": worker.error}
+        self.feed.publish("worker", told)
 
     # --- numbers ---
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence, Set
 from typing import Any, Final
 
 from pyworker.engine.core.endpoints import Endpoint, Group
 from pyworker.engine.core.parameters import Launch
+from pyworker.engine.core.silence import SILENT_S
 from pyworker.engine.core.workers import Life, Worker
 from pyworker.engine.engine import Engine
 from pyworker.engine.external import ExternalWorkers
@@ -150,13 +152,13 @@ class Instances:
     async def take_in(self) -> None:
         """See what there is, and bring it together with what is known."""
         for name, provider in self._providers.items():
-            known = self._known(name)
+            known, busy = self._known(name), set(self._tasks)
             try:
                 seen = await provider.list()
             except ProviderError as error:
                 log.error("a provider cannot say what runs", extra={"provider": name, "reason": str(error)})
                 continue
-            self._compare(provider, known, seen)
+            self._compare(provider, known, busy, seen)
 
     def _known(self, provider: str) -> dict[int, Worker]:
         return {
@@ -165,10 +167,16 @@ class Instances:
             if not worker.is_external and worker.group.parameters.provider == provider
         }
 
-    def _compare(self, provider: Provider, known: Mapping[int, Worker], seen: Sequence[Instance]) -> None:
+    def _compare(
+        self, provider: Provider, known: Mapping[int, Worker], busy: Set[Worker], seen: Sequence[Instance]
+    ) -> None:
+        """Of the ``known`` those that nothing was being done to, not when it was looked and not now."""
         there = {instance.id: instance for instance in seen}
         for number, worker in known.items():
-            if worker not in self._tasks and worker.since_s < time.monotonic() - 1.0:
+            is_removed = self._engine.registry.worker_by_number(number) is not worker
+            if is_removed or worker in busy or worker in self._tasks:
+                continue
+            if worker.since_s < time.monotonic() - 1.0:
                 self._see(worker, there.get(number))
         strangers = there.keys() - self._known_numbers() - known.keys()
         for number in strangers:  # of a worker that is forgotten
@@ -194,10 +202,24 @@ class Instances:
             self._lead(worker, Life.FAILED, reason)
         elif state is InstanceState.STOPPED and worker.life is not Life.STOPPED:
             self._lead(worker, Life.STOPPED)
-        elif runs and worker.life in {Life.STOPPED, Life.STOPPING}:
+        elif runs and instance:
+            self._see_running(worker, instance)
+
+    def _see_running(self, worker: Worker, instance: Instance) -> None:
+        if worker.life in {Life.STOPPED, Life.STOPPING}:
             self.stop(worker)
-        elif runs and worker.life is Life.FAILED:
+        elif worker.life is Life.FAILED:
             self._lead(worker, Life.RUNNING)
+        elif worker.life is Life.RUNNING and self._reports_elsewhere(worker, instance):
+            text = f"worker {worker.id} is started anew: it reports to {instance.reports_to}, where this engine is not"
+            self._engine.journal.note(worker.endpoint, text, group=worker.group)
+            self.start(worker)
+
+    def _reports_elsewhere(self, worker: Worker, instance: Instance) -> bool:
+        """Whether an engine before this one, at another address, started it, and nothing of it arrives here."""
+        if not instance.reports_to or instance.reports_to == self._engine.url or worker.heard_s > -math.inf:
+            return False
+        return time.monotonic() - worker.since_s >= SILENT_S
 
     # --- how ---
 

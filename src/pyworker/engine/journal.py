@@ -15,6 +15,7 @@ from pyworker.engine.store.rows import LEVELS, Level, LogLine
 from pyworker.engine.store.store import Store
 from pyworker.engine.store.thread import StoreThread
 from pyworker.errors import StoreError
+from pyworker.logs import visible
 
 __all__ = ["Journal"]
 
@@ -55,7 +56,11 @@ class Journal:
         group: Group | None = None,
         told: Mapping[str, object] | None = None,
     ) -> None:
-        """Write a line; ``told`` are fields that stand beside it in the engine's own log."""
+        """Write a line; ``told`` are fields that stand beside it in the engine's own log.
+
+        The words of others are in it, so what could forge a line, or move a terminal's cursor, is escaped.
+        """
+        text = visible(text)
         line = LogLine(
             endpoint_id=endpoint.id,
             epoch_s=self._epoch_s(),

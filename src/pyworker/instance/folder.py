@@ -50,8 +50,8 @@ class Folder:
         self._locked_fd = -1
 
     def make(self) -> None:
-        """Make what of it is missing; nobody else may look into it."""
-        for folder in (self.path, self.state, self.logs):
+        """Make what of it is missing, and the folder of all instances; nobody else may look into any of them."""
+        for folder in (self.path.parent, self.path, self.state, self.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     # --- what is told ---

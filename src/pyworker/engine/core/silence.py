@@ -12,7 +12,7 @@ from typing import Final
 
 from pyworker.engine.core.workers import Worker
 
-__all__ = ["Probe", "lose_silent", "may_probe", "probed", "to_probe"]
+__all__ = ["SILENT_S", "Probe", "lose_silent", "may_probe", "probed", "to_probe"]
 
 SILENT_S: Final = 3.0
 LOST_S: Final = 25.0
@@ -47,7 +47,10 @@ def probed(worker: Worker, probe: Probe, now_s: float) -> bool:
     silent = worker.ours and now_s - worker.heard_s >= SILENT_S
     if worker.gone or not (probe is Probe.REFUSED or (silent and probe is Probe.SILENT)):
         return False
-    worker.lose()
+    if probe is Probe.REFUSED:
+        _lose(worker, "nothing listens at its address any more: it has ended, or its machine is gone")
+    else:
+        _lose(worker, f"it has said nothing for {now_s - worker.heard_s:.0f} s, and does not answer when it is called")
     return True
 
 
@@ -55,5 +58,10 @@ def lose_silent(workers: Iterable[Worker], now_s: float) -> list[Worker]:
     """Workers not heard of for LOST_S; they are gone now, until they report again."""
     lost = [worker for worker in workers if not worker.gone and now_s - worker.heard_s >= LOST_S]
     for worker in lost:
-        worker.lose()
+        _lose(worker, f"it has said nothing for {now_s - worker.heard_s:.0f} s")
     return lost
+
+
+def _lose(worker: Worker, why: str) -> None:
+    worker.lose()
+    worker.error = why

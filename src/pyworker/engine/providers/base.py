@@ -43,11 +43,15 @@ class InstanceSpec:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """An instance as its provider sees it now. ``reason`` is for people: an exit status and the last log lines."""
+    """An instance as its provider sees it now. ``reason`` is for people: an exit status and the last log lines.
+
+    ``reports_to`` is the REPORT_ADDR that it was started with, where its provider knows it.
+    """
 
     id: int
     state: InstanceState
     reason: str = ""
+    reports_to: str = ""
 
 
 class Provider(Protocol):

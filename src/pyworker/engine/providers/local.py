@@ -53,6 +53,7 @@ class LocalProvider:
         self._find_gpus = gpus or (lambda: find_gpus(around))
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._starting: dict[int, Order] = {}
+        self._reports_to: dict[int, str] = {}
         self._placing = asyncio.Lock()
         self._changes = Changes()  # nothing is half started
         self._closed = False
@@ -96,13 +97,23 @@ class LocalProvider:
         """End it at once and remove its folder; one that is not there is no error. Raises ProviderError."""
         async with self._locked(instance_id):
             await self._supervision(instance_id).remove()
+            self._reports_to.pop(instance_id, None)
 
     async def list(self) -> Sequence[Instance]:
         """All instances that have a folder here. Raises ProviderError when it cannot be read."""
         with explained(self._data_dir):
             await asyncio.to_thread(control.reap)
             ids = await asyncio.to_thread(lambda: sorted(self._ids()))
-        return [Instance(instance_id, *await self._look(instance_id)) for instance_id in ids]
+        return [await self._seen(instance_id) for instance_id in ids]
+
+    async def _seen(self, instance_id: int) -> Instance:
+        state, reason = await self._look(instance_id)
+        if state is not InstanceState.RUNNING:
+            return Instance(instance_id, state, reason)
+        if instance_id not in self._reports_to:
+            order = await asyncio.to_thread(self._supervision(instance_id).order)
+            self._reports_to[instance_id] = order.environment.get("REPORT_ADDR", "") if order else ""
+        return Instance(instance_id, state, reason, self._reports_to[instance_id])
 
     async def logs(self, instance_id: int, tail: int = 50) -> dict[str, list[str]]:
         """The last lines of each of its logs by the file's name, without secrets: for people."""
@@ -163,6 +174,7 @@ class LocalProvider:
             await supervision.until_started(await asyncio.to_thread(supervision.begin, order, self._environment))
         finally:
             self._starting.pop(order.id, None)
+            self._reports_to.pop(order.id, None)
 
     async def _place(self, order: Order, gpus: float) -> Order:
         """With the GPUs that it gets; they are its own from here on."""
