@@ -111,20 +111,32 @@ async def test_a_worker_that_is_killed_is_replaced_and_its_request_fails_over_or
         assert not any(map(runs, victim.values()))
 
 
-async def test_an_engine_that_comes_after_one_that_was_killed_adopts_its_workers(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """``pyworker up`` with the deployment, but for its port."""
     monkeypatch.setenv("PYWORKER_API_KEY", API_KEY)
     described = folder.parent / "deployment.toml"
     described.write_text(DEPLOYMENT)
-    up = (*PYWORKER, "up", str(described), "--port", str(free_port()), "--data-dir", str(folder), "--json")
-    async with running(*up) as first:
-        url = json.loads(await first.line())["url"]
+    return (*PYWORKER, "up", str(described), "--data-dir", str(folder), "--json", "--port")
+
+
+async def killed_after_a_request(*up: str) -> str:
+    """Run an engine and kill it; its workers go on. Its url."""
+    async with running(*up) as engine:
+        url = json.loads(await engine.line())["url"]
         async with Client(url, API_KEY, timeout_s=60) as client:
             assert await ask(client, 1)
-        before = pids(folder / "workers", 1)
-        first.signal(signal.SIGKILL)
-        await first.ended()
+        engine.signal(signal.SIGKILL)
+        await engine.ended()
+    return url
+
+
+async def test_an_engine_that_comes_after_one_that_was_killed_adopts_its_workers(
+    folder: Path, command: tuple[str, ...]
+) -> None:
+    up = (*command, str(free_port()))
+    await killed_after_a_request(*up)
+    before = pids(folder / "workers", 1)
     assert all(map(runs, before.values()))
     async with running(*up) as second:
         url = json.loads(await second.line())["url"]
@@ -137,19 +149,10 @@ async def test_an_engine_that_comes_after_one_that_was_killed_adopts_its_workers
 
 
 async def test_an_engine_that_comes_after_one_at_another_port_starts_its_workers_anew_and_says_why(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    command: tuple[str, ...],
 ) -> None:
-    monkeypatch.setenv("PYWORKER_API_KEY", API_KEY)
-    described = folder.parent / "deployment.toml"
-    described.write_text(DEPLOYMENT)
-    up = (*PYWORKER, "up", str(described), "--data-dir", str(folder), "--json", "--port")
-    async with running(*up, str(free_port())) as first:
-        before = json.loads(await first.line())["url"]
-        async with Client(before, API_KEY, timeout_s=60) as client:
-            assert await ask(client, 1)
-        first.signal(signal.SIGKILL)
-        await first.ended()
-    async with running(*up, str(free_port())) as second, aiohttp.ClientSession() as http:
+    before = await killed_after_a_request(*command, str(free_port()))
+    async with running(*command, str(free_port())) as second, aiohttp.ClientSession() as http:
         url = json.loads(await second.line())["url"]
         async with Client(url, API_KEY, timeout_s=60) as client:
             assert await ask(client, 1)
@@ -244,12 +247,9 @@ async def test_an_update_whose_workers_do_not_become_ready_goes_back_to_the_vers
 
 
 async def test_no_request_of_our_client_is_lost_when_the_engine_is_killed_and_started_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    command: tuple[str, ...],
 ) -> None:
-    monkeypatch.setenv("PYWORKER_API_KEY", API_KEY)
-    described = folder.parent / "deployment.toml"
-    described.write_text(DEPLOYMENT)
-    up = (*PYWORKER, "up", str(described), "--port", str(free_port()), "--data-dir", str(folder), "--json")
+    up = (*command, str(free_port()))
     async with running(*up) as first:
         url = json.loads(await first.line())["url"]
         async with Client(url, API_KEY, timeout_s=60) as client:

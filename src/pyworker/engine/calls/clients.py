@@ -28,8 +28,7 @@ async def route(request: web.Request) -> web.Response:
 
 async def find_worker(engine: Engine, scaler: Scaler, query: RouteRequest) -> RouteAnswer | WaitingAnswer:
     """A worker for this request, or why there is none yet. Raises WrongKey, BadRequest."""
-    opens = partial(engine.keys.endpoint_of, query.api_key, query.endpoint, engine.registry)
-    endpoint, asking = opens(), owner(query.api_key)
+    endpoint, asking = engine.keys.endpoint_of(query.api_key, query.endpoint, engine.registry), owner(query.api_key)
     if engine.pressure.is_high and not query.request_idx:
         return engine.dispatcher.turned_away(endpoint, "the engine has too much to do: ask again")
     began_s = time.monotonic()
@@ -39,6 +38,7 @@ async def find_worker(engine: Engine, scaler: Scaler, query: RouteRequest) -> Ro
     if isinstance(routed, WaitingAnswer) and not engine.registry.ready(endpoint):
         scaler.hurry()
     if isinstance(routed, WaitingAnswer) and query.wait and routed.request_idx:
-        routed = await engine.hold(routed.request_idx, float(query.wait), asking, opens) or routed
+        require_key = partial(engine.keys.require, query.api_key, endpoint)
+        routed = await engine.hold(routed.request_idx, float(query.wait), asking, require_key) or routed
     engine.count_route(endpoint, routed, time.monotonic() - began_s)
     return routed

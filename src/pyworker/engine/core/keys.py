@@ -46,6 +46,11 @@ class Keys:
         if not self.opens_account(key):
             raise WrongKey()
 
+    def require(self, key: str | None, endpoint: Endpoint) -> None:
+        """Raises WrongKey unless this opens the endpoint, whatever has become of that."""
+        if not (self.opens_account(key) or _same(key, self.endpoint_key(endpoint))):
+            raise WrongKey()
+
     def endpoint_of(self, key: str | None, name: str, registry: Registry) -> Endpoint:
         """The endpoint of that name, when the key opens it. Raises WrongKey; BadRequest when there is none."""
         if self.opens_account(key):
