@@ -82,14 +82,14 @@ class PyWorkerError(Exception):
 
 
 class _TryLater(PyWorkerError):
-    """Answers with ``Retry-After`` (whole seconds, at least 1)."""
+    """Answers with ``Retry-After`` (whole seconds, at least 1), unless there is no time to come back at."""
 
-    def __init__(self, message: str | None = None, *, retry_after_s: float = 1.0) -> None:
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = 1.0) -> None:
         super().__init__(message)
-        self.retry_after_s = max(1, math.ceil(min(retry_after_s, 3600.0)))
+        self.retry_after_s = None if retry_after_s is None else max(1, math.ceil(min(retry_after_s, 3600.0)))
 
     def headers(self) -> dict[str, str]:
-        return {"Retry-After": str(self.retry_after_s)}
+        return {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
 
 
 # --- before anything runs -------------------------------------------------------------------------
@@ -214,17 +214,13 @@ class SessionNotFound(PyWorkerError):
     status = 400
 
 
-class BodyTooLarge(PyWorkerError):
+class BodyTooLarge(_TryLater):
     """The body is larger than this worker takes."""
 
     status = 413
 
-    def __init__(self, message: str | None = None, *, retry_after_s: int | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-    def headers(self) -> dict[str, str]:
-        return {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
 
 
 # --- not now --------------------------------------------------------------------------------------
@@ -376,11 +372,11 @@ class EngineUnreachable(CallFailed):
     status = 503
 
 
-class EngineRefused(CallFailed):
+class EngineRefused(CallFailed, _TryLater):
     """The engine refused the call; the message is its own."""
 
-    def __init__(self, message: str | None = None, *, status: int = 500) -> None:
-        super().__init__(message)
+    def __init__(self, message: str | None = None, *, status: int = 500, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
         self.answered_status = status
 
 

@@ -150,6 +150,7 @@ class FinishedRequest(msgspec.Struct):
     entered_queue_at: float | None = None
     work_started_at: float | None = None
     work_completed_at: float | None = None
+    workload: Number | None = None  # ours: as it was counted
 
 
 class DeleteRequests(msgspec.Struct):
@@ -229,6 +230,9 @@ class EndpointInfo(msgspec.Struct, kw_only=True):
     max_workers: int = 16
     target_queue_time: float = 10
     inactivity_timeout: float | None = None
+    key_requests_per_minute: float = 0  # with its own key; 0: no limit, here and below
+    key_workload_per_minute: float = 0
+    key_concurrent: int = 0
     endpoint_state: str = "active"
     user_id: int = 0
     auto_delete_in_seconds: float | None = None

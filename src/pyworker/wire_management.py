@@ -21,6 +21,7 @@ __all__ = [
     "GroupInfo",
     "GroupRequest",
     "KeyAnswer",
+    "KeyChange",
     "KeyInfo",
     "KeyRequest",
     "RotateRequest",
@@ -86,9 +87,20 @@ class KeyInfo(msgspec.Struct, kw_only=True):
     created_epoch_s: float = 0.0
     revoked_epoch_s: float | None = None
     last_used_epoch_s: float | None = None
+    requests_per_minute: float = 0.0  # 0: no limit, here and below
+    workload_per_minute: float = 0.0
+    concurrent: int = 0
 
 
-class KeyRequest(msgspec.Struct):
+class KeyChange(msgspec.Struct, kw_only=True):
+    """Body of ``PUT /api/v0/keys/{id}/``: other limits; null leaves one as it is, 0 takes it away."""
+
+    requests_per_minute: float | None = None
+    workload_per_minute: float | None = None
+    concurrent: int | None = None
+
+
+class KeyRequest(KeyChange, kw_only=True):
     """Body of ``POST /api/v0/keys/``; the name is for people."""
 
     name: str

@@ -98,7 +98,7 @@ def test_a_finished_request_is_told_with_its_times(ledger: Ledger, lane: Lane) -
     entry = admit(ledger, lane, 1.0, request_idx=7)
     ledger.settle(entry, Outcome.SERVED, 12.5)
     record = finished(entry)
-    assert record == Finished(7, Outcome.SERVED, received_s=10.0, started_s=10.0, settled_s=12.5)
+    assert record == Finished(7, Outcome.SERVED, received_s=10.0, started_s=10.0, settled_s=12.5, workload=1.0)
 
 
 def test_what_the_engine_cannot_know_is_not_told(ledger: Ledger, lane: Lane) -> None:

@@ -77,5 +77,5 @@ class EngineCalls:
         except (aiohttp.ClientError, OSError) as error:
             raise no_engine(url, error) from None
         if response.status != 200:
-            raise refused(response.status, answered)
+            raise refused(response.status, answered, response.headers.get("Retry-After"))
         return answered

@@ -6,6 +6,7 @@ import json
 import re
 from urllib.parse import urlsplit
 
+from pyworker.client.retry import read_retry_after
 from pyworker.errors import EngineRefused, EngineUnreachable
 
 __all__ = ["is_passing", "no_engine", "not_an_engine", "refused"]
@@ -14,14 +15,14 @@ _BASE = re.compile("(?:[a-zA-Z]*://)?[^/]*")
 _PASSING = frozenset({500, 502, 503, 504})
 
 
-def refused(status: int, body: bytes) -> EngineRefused:
-    """The engine answered with an error: its own words."""
+def refused(status: int, body: bytes, retry_after: str | None = None) -> EngineRefused:
+    """The engine answered with an error: its own words, and when to come back (the header) if it says so."""
     try:
         message = json.loads(body)
         words = str(message.get("msg") or message["error"])
     except (ValueError, KeyError, AttributeError):
         words = f"the engine answers {status}: {body[:200].decode(errors='replace')}"
-    return EngineRefused(words, status=status)
+    return EngineRefused(words, status=status, retry_after_s=read_retry_after(retry_after))
 
 
 def no_engine(url: str, error: Exception) -> EngineUnreachable:

@@ -29,6 +29,7 @@ from pyworker.wire_management import (
     EndpointLogs,
     GroupInfo,
     KeyAnswer,
+    KeyChange,
     KeyInfo,
     KeyRequest,
     RotateRequest,
@@ -136,9 +137,13 @@ class Management:
         """The account's keys, without the keys themselves."""
         return self._read("/api/v0/keys/", _list_of(KeyInfo))
 
-    def create_key(self, name: str) -> KeyAnswer:
+    def create_key(self, wanted: KeyRequest) -> KeyAnswer:
         """A new account key."""
-        return self._read("/api/v0/keys/", _a(KeyAnswer), KeyRequest(name))
+        return self._read("/api/v0/keys/", _a(KeyAnswer), wanted)
+
+    def limit_key(self, key_id: int, change: KeyChange) -> None:
+        """Other limits for an account key."""
+        self._call(f"/api/v0/keys/{key_id}/", change, method="PUT")
 
     def revoke_key(self, key_id: int) -> None:
         """Nobody gets in with this key any more."""
@@ -236,7 +241,7 @@ def _fetch(url: str, api_key: str | None, body: bytes | None, method: str | None
             return cast("bytes", response.read())
     except urllib.error.HTTPError as error:
         with error:
-            raise refused(error.code, error.read()) from None
+            raise refused(error.code, error.read(), error.headers.get("Retry-After")) from None
     except (OSError, HTTPException, ValueError) as error:
         raise no_engine(url, error) from None
 

@@ -84,7 +84,7 @@ class Engine:
         self.thread = StoreThread()
         self.changes = Changes()
         self.registry = Registry(config.networks)
-        self.keys = Keys((), identity.endpoint_key)
+        self.keys = Keys({}, identity.endpoint_key)
         self.signer = Signer(identity.rsa_keys, secrets.token_bytes)
         self.authority = identity.authority
         self.records = Records(
@@ -113,8 +113,8 @@ class Engine:
         self._give(self._reserve("request_idx"))
         for key in self.store.account_keys():
             if key.revoked_epoch_s is None:
-                self.keys.allow(key.digest)
-        if self.config.api_key:
+                self.keys.allow(key.digest, key.limits)
+        if self.config.api_key and not self.keys.knows(digest(self.config.api_key)):
             self.keys.allow(digest(self.config.api_key))
 
     @asynccontextmanager

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from pyworker.engine.changes import whole
 from pyworker.engine.core.addresses import is_loopback
@@ -18,6 +18,7 @@ from pyworker.engine.core.asked import by_their_names, kept_as_given, known_sche
 from pyworker.engine.core.deployment.reading import Deployment
 from pyworker.engine.core.derived import account_key, digest
 from pyworker.engine.core.endpoints import Endpoint, Group
+from pyworker.engine.core.key_limits import NO_LIMITS, KeyLimits
 from pyworker.engine.core.keys import owner
 from pyworker.engine.core.launches import require_launch_fits
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, checked, checked_name
@@ -325,17 +326,27 @@ class Management:
     # --- keys ---
 
     @whole
-    async def create_key(self, name: str) -> tuple[AccountKeyRow, str]:
+    async def create_key(self, name: str, limits: KeyLimits = NO_LIMITS) -> tuple[AccountKeyRow, str]:
         """A new account key, which is shown this once. Raises StoreError."""
         key = account_key(secrets.token_bytes(32))
-        row = AccountKeyRow(id=0, name=name, digest=digest(key), created_epoch_s=time.time())
+        row = AccountKeyRow(name=name, digest=digest(key), created_epoch_s=time.time(), **asdict(limits))
         row = await self._engine.thread.run(self._engine.store.add_account_key, row)
-        self._engine.keys.allow(row.digest)
+        self._engine.keys.allow(row.digest, row.limits)
         return row, key
 
     async def list_keys(self) -> list[AccountKeyRow]:
         """All of them, without the keys themselves. Raises StoreError."""
         return await self._engine.thread.run(self._engine.store.account_keys)
+
+    @whole
+    async def limit_key(self, key_id: int, fields: Mapping[str, Any]) -> None:
+        """Other limits; what is not given stays. Raises JsonDataException, NotFound, StoreError."""
+
+        def merged(before: KeyLimits) -> KeyLimits:
+            return checked(before, fields)
+
+        row = await self._engine.thread.run(self._engine.store.limit_account_key, key_id, merged)
+        self._engine.keys.limit(row.digest, row.limits)
 
     @whole
     async def revoke_key(self, key_id: int) -> None:

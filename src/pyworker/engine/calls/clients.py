@@ -27,12 +27,13 @@ async def route(request: web.Request) -> web.Response:
 
 
 async def find_worker(engine: Engine, scaler: Scaler, query: RouteRequest) -> RouteAnswer | WaitingAnswer:
-    """A worker for this request, or why there is none yet. Raises WrongKey, BadRequest."""
+    """A worker for this request, or why there is none yet. Raises WrongKey, BadRequest, KeyLimitReached."""
     endpoint, asking = engine.keys.endpoint_of(query.api_key, query.endpoint, engine.registry), owner(query.api_key)
     if engine.pressure.is_high and not query.request_idx:
         return engine.dispatcher.turned_away(endpoint, "the engine has too much to do: ask again")
     began_s = time.monotonic()
-    routed = engine.dispatcher.route(asking, endpoint, query, moment())
+    limits = engine.keys.limits_of(query.api_key, endpoint)
+    routed = engine.dispatcher.route(asking, endpoint, query, moment(), limits)
     engine.wake_placed()
     engine.probe_suspects()
     if isinstance(routed, WaitingAnswer) and not engine.registry.ready(endpoint):

@@ -12,12 +12,13 @@ from aiohttp import web
 
 from pyworker.engine.calls.http import ENGINE, MANAGEMENT, account_only, answer, body_of, whole_number
 from pyworker.engine.core.endpoints import Endpoint, Group
-from pyworker.engine.core.parameters import checked_name
+from pyworker.engine.core.key_limits import NO_LIMITS
+from pyworker.engine.core.parameters import checked, checked_name
 from pyworker.engine.core.workers import Worker
 from pyworker.engine.engine import Engine, moment
 from pyworker.errors import BadRequest, JsonDataException, NotFound
 from pyworker.wire import EndpointInfo, Query, TokenRequest, convert
-from pyworker.wire_management import BackupRequest, KeyRequest, RotateRequest
+from pyworker.wire_management import BackupRequest, KeyInfo, KeyRequest, RotateRequest
 
 __all__ = ["ROUTES"]
 
@@ -202,16 +203,24 @@ async def worker_logs(request: web.Request) -> web.Response:
 async def list_keys(request: web.Request) -> web.Response:
     """The account keys; never the keys themselves."""
     rows = await request.app[MANAGEMENT].list_keys()
-    shown = ("id", "name", "created_epoch_s", "revoked_epoch_s", "last_used_epoch_s")
+    shown = KeyInfo.__struct_fields__
     return answer({"success": True, "results": [{name: getattr(row, name) for name in shown} for row in rows]})
 
 
 @account_only
 async def create_key(request: web.Request) -> web.Response:
     """A new account key, which is shown this once."""
-    name = checked_name(convert(await body_of(request), KeyRequest).name, "name")
-    row, key = await request.app[MANAGEMENT].create_key(name)
+    fields = await body_of(request)
+    name = checked_name(convert(fields, KeyRequest).name, "name")
+    row, key = await request.app[MANAGEMENT].create_key(name, checked(NO_LIMITS, fields))
     return answer({"success": True, "id": row.id, "name": row.name, "api_key": key})
+
+
+@account_only
+async def limit_key(request: web.Request) -> web.Response:
+    """Other limits for an account key; null leaves one as it is, 0 takes it away."""
+    await request.app[MANAGEMENT].limit_key(whole_number(request.match_info["id"]), await body_of(request))
+    return answer({"success": True})
 
 
 @account_only
@@ -272,6 +281,7 @@ ROUTES: Final = (
     web.get("/api/v0/workers/{id}/logs/", worker_logs),
     web.get("/api/v0/keys/", list_keys),
     web.post("/api/v0/keys/", create_key),
+    web.put("/api/v0/keys/{id}/", limit_key),
     web.delete("/api/v0/keys/{id}/", revoke_key),
     web.post("/api/v0/keys/rotate/", rotate),
     web.post("/api/v0/backup/", backup),

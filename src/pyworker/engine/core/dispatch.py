@@ -12,18 +12,20 @@ front. ``now_s`` is the engine's monotonic clock, ``epoch_s`` what tickets are s
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from pyworker.engine.core.endpoints import Endpoint
-from pyworker.engine.core.line import Line
+from pyworker.engine.core.key_limits import NO_LIMITS, KeyLimits, KeyUse, KeyUses
+from pyworker.engine.core.line import ABSENT_S, Line
 from pyworker.engine.core.numbers import Numbers
 from pyworker.engine.core.registry import Registry
 from pyworker.engine.core.routing import choose
 from pyworker.engine.core.signing import LIFE_S, Signer
-from pyworker.engine.core.workers import IN_THE_AIR_S, MOST, Worker
+from pyworker.engine.core.workers import IN_THE_AIR_S, MOST, Worker, amount
 from pyworker.errors import BadRequest
 from pyworker.wire import AuthData, FinishedRequest, Number, RouteAnswer, RouteRequest, WaitingAnswer, WorkerStatus
 
@@ -31,6 +33,7 @@ __all__ = ["Dispatcher", "Moment"]
 
 FORGET_S: Final = 120.0  # after the last sign of a request; more than the 60 s that clients come back for the same one
 ENDED_S: Final = 5.0  # after a request was answered well: a late poll adds nothing
+ARRIVED_S: Final = LIFE_S + 30.0  # a ticket is good no more, its leeway included: the request has arrived, or will not
 MOST_REQUESTS: Final = 200_000
 MOST_OF_ONE: Final = MOST_REQUESTS // 2  # of one key: the others get what is left
 
@@ -62,6 +65,7 @@ class _Request:
     cost: Number  # as it was claimed, and is signed
     claim: float  # as it is believed
     seen_s: float
+    use: KeyUse | None  # where its key has limits
     sent: _Sent | None = None
 
 
@@ -77,6 +81,7 @@ class Dispatcher:
         self._below = below
         self._requests: OrderedDict[int, _Request] = OrderedDict()
         self._by_owner: Counter[str] = Counter()
+        self._uses = KeyUses()
         self._ended: deque[tuple[float, int]] = deque()
         self._lines: dict[Endpoint, Line] = {}
         self._suspects: list[Worker] = []
@@ -84,15 +89,20 @@ class Dispatcher:
 
     # --- asked by clients ---
 
-    def route(self, owner: str, endpoint: Endpoint, query: RouteRequest, moment: Moment) -> RouteAnswer | WaitingAnswer:
-        """Answer ``/route/``; ``owner`` names the key that asks. Raises BadRequest for a cost that is none."""
+    def route(
+        self, owner: str, endpoint: Endpoint, query: RouteRequest, moment: Moment, limits: KeyLimits = NO_LIMITS
+    ) -> RouteAnswer | WaitingAnswer:
+        """Answer ``/route/``; ``owner`` names the key that asks, ``limits`` are that key's.
+
+        Raises BadRequest for a cost that is none; KeyLimitReached for a new request that the limits do not allow.
+        """
         if not 0 <= query.cost <= MOST:
             raise BadRequest(f"cost must be a number from 0 to {MOST:g}")
         request = self._known(owner, endpoint, query.request_idx)
         if request is None:
             if self._by_owner[owner] >= MOST_OF_ONE or len(self._requests) >= MOST_REQUESTS or not self._numbers.left:
                 return self.turned_away(endpoint, "too many requests are under way already: ask again")
-            request = self._new(owner, endpoint, query.cost, moment.now_s)
+            request = self._new(owner, endpoint, query.cost, moment.now_s, limits)
         return self._answer(request, moment)
 
     def turned_away(self, endpoint: Endpoint, why: str) -> WaitingAnswer:
@@ -103,13 +113,18 @@ class Dispatcher:
         """A call that waits for this request stays open, or no longer does."""
         request = self._requests.get(request_idx)
         if request is not None:
-            self._line(request.endpoint).hold(request_idx, now_s, held=held)
+            line = self._line(request.endpoint)
+            line.hold(request_idx, now_s, held=held)
+            if request.use is not None and request_idx in line:
+                request.use.under_way(request_idx, math.inf if held else now_s + ABSENT_S)
 
     def give_up(self, request_idx: int) -> None:
         """Nobody waits for this request any more; it may be asked for again, at the end of the line."""
         request = self._requests.get(request_idx)
         if request is not None:
             self._line(request.endpoint).leave(request_idx)
+            if request.use is not None and request.sent is None:
+                request.use.give_up(request_idx)
 
     def poll(self, request_idx: int, moment: Moment) -> RouteAnswer | WaitingAnswer | None:
         """The answer for a request that is held here; None when it was forgotten."""
@@ -151,6 +166,7 @@ class Dispatcher:
                 if finished.success:
                     self._ended.append((now_s, finished.request_idx))
                 worker.finished(finished)
+                _count(self._requests[finished.request_idx], finished, now_s)
 
     # --- as time passes ---
 
@@ -171,6 +187,7 @@ class Dispatcher:
                     continue
                 line.leave(request.idx)
             self._drop(request.idx)
+        self._uses.forget(now_s)
 
     def forget_endpoint(self, endpoint: Endpoint) -> list[int]:
         """It is gone. Returns the requests that waited for it."""
@@ -193,6 +210,8 @@ class Dispatcher:
         if sent is None or _is_void(sent, moment.now_s):
             line.join(request.idx, request.claim, moment.now_s, at_front=sent is not None)
             request.sent = None
+            if request.use is not None:
+                request.use.under_way(request.idx, moment.now_s + ABSENT_S)
             self.place(request.endpoint, moment)
             sent = request.sent
             if sent is None:
@@ -201,6 +220,8 @@ class Dispatcher:
             self._suspects.append(sent.worker)
             return sent.answer
         sent.answer, sent.expires_s = self._ticket(request, sent.worker, moment), moment.now_s + LIFE_S
+        if request.use is not None:
+            request.use.under_way(request.idx, moment.now_s + ARRIVED_S)
         return sent.answer
 
     def _choose(self, endpoint: Endpoint, now_s: float) -> Worker | None:
@@ -269,8 +290,15 @@ class Dispatcher:
         request = self._requests.get(request_idx or 0)
         return request if request and request.owner == owner and request.endpoint is endpoint else None
 
-    def _new(self, owner: str, endpoint: Endpoint, cost: Number, now_s: float) -> _Request:
-        request = _Request(self._numbers.take(), owner, endpoint, cost, endpoint.credible(float(cost)), now_s)
+    def _new(self, owner: str, endpoint: Endpoint, cost: Number, now_s: float, limits: KeyLimits) -> _Request:
+        claim = endpoint.credible(float(cost))
+        expected = claim * endpoint.counted_per_claimed
+        use = self._uses.of(owner, limits)
+        if use is not None:
+            use.require(expected, now_s)
+        request = _Request(self._numbers.take(), owner, endpoint, cost, claim, now_s, use)
+        if use is not None:
+            use.begin(request.idx, expected, now_s)
         self._requests[request.idx] = request
         self._by_owner[owner] += 1
         endpoint.arrivals.add(request.claim, now_s)
@@ -279,6 +307,10 @@ class Dispatcher:
     def _drop(self, request_idx: int) -> None:
         request = self._requests.pop(request_idx, None)
         if request is not None:
+            if request.use is not None:
+                if request.sent is None:
+                    request.use.give_up(request_idx)
+                request.use.forget(request_idx)
             self._by_owner[request.owner] -= 1
             if self._by_owner[request.owner] <= 0:
                 del self._by_owner[request.owner]
@@ -301,6 +333,8 @@ class Dispatcher:
                 request = self._requests[request_idx]
                 claims[request_idx] = request.claim
                 self._touch(request, now_s)
+                if request.use is not None:
+                    request.use.under_way(request_idx, now_s + FORGET_S)
         return claims
 
 
@@ -310,3 +344,15 @@ def _is_void(sent: _Sent, now_s: float) -> bool:
     if sent.failed or now_s >= sent.expires_s or worker.epoch != sent.epoch:
         return True
     return not sent.arrived and not worker.is_ready
+
+
+def _count(request: _Request, finished: FinishedRequest, now_s: float) -> None:
+    """For the limits of its key: it has ended, and this is what it was. Workers of others do not say how much."""
+    if request.use is None:
+        return
+    request.use.end(request.idx)
+    if finished.status == "Rejected":
+        request.use.count(request.idx, 0.0, now_s)
+    elif finished.workload is not None:
+        expected = request.claim * request.endpoint.counted_per_claimed
+        request.use.count(request.idx, amount(finished.workload, expected), now_s)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
 from pyworker.engine.core.derived import digest
 from pyworker.engine.core.endpoints import Endpoint
+from pyworker.engine.core.key_limits import NO_LIMITS, KeyLimits
 from pyworker.engine.core.registry import Registry
 from pyworker.errors import WrongKey
 
@@ -19,19 +20,31 @@ def owner(key: str | None) -> str:
 
 
 class Keys:
-    """``derive(id, generation)`` gives an endpoint's own key, so that it need not be stored to be shown."""
+    """``accounts`` are the account keys' digests, with their limits.
 
-    def __init__(self, account_digests: Iterable[bytes], derive: Callable[[int, int], str]) -> None:
-        self._accounts = set(account_digests)
+    ``derive(id, generation)`` gives an endpoint's own key, so that it need not be stored to be shown.
+    """
+
+    def __init__(self, accounts: Mapping[bytes, KeyLimits], derive: Callable[[int, int], str]) -> None:
+        self._accounts = dict(accounts)
         self._derive = derive
 
-    def allow(self, account_digest: bytes) -> None:
-        """An account key opens from now on."""
-        self._accounts.add(account_digest)
+    def allow(self, account_digest: bytes, limits: KeyLimits = NO_LIMITS) -> None:
+        """An account key opens from now on, within these limits."""
+        self._accounts[account_digest] = limits
+
+    def limit(self, account_digest: bytes, limits: KeyLimits) -> None:
+        """An account key has other limits from now on; one that opens nothing any more stays so."""
+        if self.knows(account_digest):
+            self._accounts[account_digest] = limits
 
     def revoke(self, account_digest: bytes) -> None:
         """It opens nothing any more."""
-        self._accounts.discard(account_digest)
+        self._accounts.pop(account_digest, None)
+
+    def knows(self, account_digest: bytes) -> bool:
+        """Whether this account key opens."""
+        return account_digest in self._accounts
 
     def endpoint_key(self, endpoint: Endpoint) -> str:
         """The key that opens this endpoint; another one for each generation."""
@@ -39,7 +52,12 @@ class Keys:
 
     def opens_account(self, key: str | None) -> bool:
         """Whether this is an account key. Looked up by its digest, so time tells nothing of it."""
-        return key is not None and digest(key) in self._accounts
+        return key is not None and self.knows(digest(key))
+
+    def limits_of(self, key: str | None, endpoint: Endpoint) -> KeyLimits:
+        """What a key that opens this endpoint may ask: an account key's own limits, or those of the endpoint's key."""
+        limits = self._accounts.get(digest(key)) if key is not None else None
+        return endpoint.parameters.key_limits if limits is None else limits
 
     def require_account(self, key: str | None) -> None:
         """Raises WrongKey unless this is an account key."""

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from pyworker.engine.core.key_limits import KeyLimits
 from pyworker.errors import JsonDataException
 from pyworker.fields import read_fields
 
@@ -41,6 +42,18 @@ class EndpointParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     max_queue_time: float = 30.0  # a worker with a longer expected wait gets no more requests
     target_queue_time: float = 10.0  # above this workers are added fast
     inactivity_timeout: float | None = None  # without requests for so long: may go to zero; negative: never
+    key_requests_per_minute: float = 0.0  # with the endpoint's own key; 0: no limit
+    key_workload_per_minute: float = 0.0
+    key_concurrent: int = 0
+
+    @property
+    def key_limits(self) -> KeyLimits:
+        """What may be asked with the endpoint's own key."""
+        return KeyLimits(
+            requests_per_minute=self.key_requests_per_minute,
+            workload_per_minute=self.key_workload_per_minute,
+            concurrent=self.key_concurrent,
+        )
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +104,8 @@ MOST_OF_NAME: Final = 100  # characters
 A_NAME: Final = f"1 to {MOST_OF_NAME} characters that can be printed"
 _FROM_0: Final = (0.0, math.inf, "a number, 0 or more")
 _ABOVE_0: Final = (math.nextafter(0.0, 1.0), math.inf, "a number above 0")
+_A_LIMIT: Final = (0.0, 1e12, "a number from 0 to 1e12; 0: no limit")
+_MOST_AT_ONCE: Final = (0.0, 1e9, "a whole number from 0 to 1e9; 0: no limit")
 _RANGES: Final[Mapping[str, tuple[float, float, str]]] = {
     "min_load": _FROM_0,
     "target_util": (math.nextafter(0.0, 1.0), 1.0, "above 0 and at most 1"),
@@ -101,6 +116,12 @@ _RANGES: Final[Mapping[str, tuple[float, float, str]]] = {
     "max_queue_time": _ABOVE_0,
     "target_queue_time": _ABOVE_0,
     "inactivity_timeout": (-math.inf, math.inf, "a number of seconds; below 0: never to zero"),
+    "key_requests_per_minute": _A_LIMIT,
+    "key_workload_per_minute": _A_LIMIT,
+    "key_concurrent": _MOST_AT_ONCE,
+    "requests_per_minute": _A_LIMIT,
+    "workload_per_minute": _A_LIMIT,
+    "concurrent": _MOST_AT_ONCE,
     "test_workers": (1, 10_000, "from 1 to 10000"),
     "drain_s": (0.0, 86_400.0, "from 0 to 86400"),
     "cpus": _FROM_0,

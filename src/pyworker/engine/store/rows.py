@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
+from pyworker.engine.core.key_limits import KeyLimits
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
 
 __all__ = [
@@ -83,7 +84,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountKeyRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A key that opens everything. Only its digest is known."""
+    """A key that opens everything, within its limits. Only its digest is known."""
 
     id: int = 0
     name: str
@@ -91,6 +92,18 @@ class AccountKeyRow(msgspec.Struct, frozen=True, kw_only=True):
     created_epoch_s: float
     revoked_epoch_s: float | None = None
     last_used_epoch_s: float | None = None  # to the hour
+    requests_per_minute: float = 0.0  # 0: no limit, here and below
+    workload_per_minute: float = 0.0
+    concurrent: int = 0
+
+    @property
+    def limits(self) -> KeyLimits:
+        """What may be asked with it."""
+        return KeyLimits(
+            requests_per_minute=self.requests_per_minute,
+            workload_per_minute=self.workload_per_minute,
+            concurrent=self.concurrent,
+        )
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):

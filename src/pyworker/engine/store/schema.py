@@ -104,4 +104,9 @@ def _token_numbers(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE workers ADD COLUMN token_number INTEGER NOT NULL DEFAULT 0")
 
 
-STEPS: Final[tuple[Step, ...]] = (_first, _token_numbers)
+def _key_limits(connection: sqlite3.Connection) -> None:
+    for column in ("requests_per_minute REAL", "workload_per_minute REAL", "concurrent INTEGER"):
+        connection.execute(f"ALTER TABLE account_keys ADD COLUMN {column} NOT NULL DEFAULT 0")
+
+
+STEPS: Final[tuple[Step, ...]] = (_first, _token_numbers, _key_limits)

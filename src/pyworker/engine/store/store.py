@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Final
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
+from pyworker.engine.core.key_limits import KeyLimits
 from pyworker.engine.store.columns import to_columns, to_row
 from pyworker.engine.store.database import IN_MEMORY, Database
 from pyworker.engine.store.rows import AccountKeyRow, EndpointRow, GroupRow, Level, LogLine, WorkerRow
@@ -228,11 +229,29 @@ class Store:
         with self._database.transaction() as connection:
             number = _insert(
                 connection,
-                "INSERT INTO account_keys (name, digest, created_epoch_s) "
-                "VALUES (:name, :digest, :created_epoch_s) RETURNING id",
+                "INSERT INTO account_keys (name, digest, created_epoch_s, requests_per_minute, workload_per_minute, "
+                "concurrent) VALUES (:name, :digest, :created_epoch_s, :requests_per_minute, :workload_per_minute, "
+                ":concurrent) RETURNING id",
                 to_columns(key),
             )
         return replace(key, id=number)
+
+    def limit_account_key(self, key_id: int, change: Callable[[KeyLimits], KeyLimits]) -> AccountKeyRow:
+        """Other limits, made of those before; gives the key. Raises NotFound when it is unknown or was revoked."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT * FROM account_keys WHERE id = ? AND revoked_epoch_s IS NULL", (key_id,)
+            ).fetchall()
+            if not rows:
+                raise NotFound(f"there is no account key with the id {key_id}, or it was revoked")
+            key = to_row(AccountKeyRow, dict(rows[0]))
+            key = replace(key, **asdict(change(key.limits)))
+            connection.execute(
+                "UPDATE account_keys SET requests_per_minute = :requests_per_minute, "
+                "workload_per_minute = :workload_per_minute, concurrent = :concurrent WHERE id = :id",
+                to_columns(key),
+            )
+        return key
 
     def revoke_account_key(self, key_id: int, epoch_s: float) -> None:
         """From now on it opens nothing. Raises NotFound when it is unknown or was revoked before."""

@@ -72,20 +72,22 @@ class TallyBook:
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """A request that has ended; times in s on the ledger's clock."""
+    """A request that has ended; times in s on the ledger's clock. ``workload`` is None where nobody has counted it."""
 
     request_idx: int
     outcome: Outcome
     received_s: float
     started_s: float | None
     settled_s: float
+    workload: float | None = None
 
 
 def finished(entry: Entry) -> Finished | None:
     """What the engine is told of a settled request; None for one it cannot know (no index, or in a session)."""
     if entry.in_session or not entry.request_idx or entry.outcome is None or entry.settled_s is None:
         return None
-    return Finished(entry.request_idx, entry.outcome, entry.received_s, entry.started_s, entry.settled_s)
+    workload = 0.0 if entry.started_s is None else entry.workload  # what was never begun was no work
+    return Finished(entry.request_idx, entry.outcome, entry.received_s, entry.started_s, entry.settled_s, workload)
 
 
 class Outbox:
@@ -130,4 +132,5 @@ def on_wire(request: Finished, *, epoch_offset_s: float) -> FinishedRequest:
         entered_queue_at=epoch(request.received_s),
         work_started_at=epoch(request.started_s),
         work_completed_at=epoch(request.settled_s),
+        workload=request.workload,
     )
