@@ -25,7 +25,7 @@ COMMANDS = {
     "endpoint": ("list", "create", "show", "update", "delete", "logs", "new-key"),
     "group": ("list", "create", "show", "update", "delete", "logs"),
     "worker": ("list", "show", "logs", "stop", "start", "delete", "token"),
-    "key": ("list", "create", "revoke", "rotate"),
+    "key": ("list", "create", "update", "revoke", "rotate"),
 }
 
 DEPLOYMENT = """
@@ -402,6 +402,24 @@ async def test_keys_are_listed_and_revoked(engine: ManagedEngine) -> None:
     await ask(engine, "key", "revoke", "1", "--yes")
     assert engine.keys == {}
     assert "the id 1" in await refused(engine, "key", "revoke", "1", "--yes")
+
+
+async def test_a_key_has_limits_from_the_start_and_gets_others(engine: ManagedEngine) -> None:
+    options = ("--requests-per-minute", "60", "--workload-per-minute", "1e5")
+    assert (await pyworker("key", "create", "ci", *options, env=engine.env())).status == 0
+    (key_id,) = (number for number, key in engine.keys.items() if key["name"] == "ci")
+    await ask(engine, "key", "update", str(key_id), "--workload-per-minute", "0", "--concurrent", "4")
+    listed = json.loads((await ask(engine, "key", "list", "--json")).out)
+    (key,) = (key for key in listed if key["name"] == "ci")
+    assert (key["requests_per_minute"], key["workload_per_minute"], key["concurrent"]) == (60.0, 0.0, 4)
+    header, *_, last = (await ask(engine, "key", "list")).out.splitlines()
+    assert header.split("  ")[-1] == "AT ONCE"
+    assert last.split()[-3:] == ["60", "-", "4"]
+
+
+async def test_a_change_of_a_key_says_what_is_to_change(engine: ManagedEngine) -> None:
+    assert "say which limit" in await refused(engine, "key", "update", "1", status=2)
+    assert "the id 99" in await refused(engine, "key", "update", "99", "--concurrent", "1")
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ticket"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pyworker.engine.core.key_limits import NO_LIMITS, KeyLimits
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
 from pyworker.engine.store.database import Database
 from pyworker.engine.store.rows import AccountKeyRow, EndpointRow, GroupRow, LogLine, WorkerRow
@@ -140,6 +141,18 @@ def test_a_store_of_version_1_is_read_whole(path: Path) -> None:
         LogLine(endpoint_id=3, workergroup_id=5, epoch_s=9.0, level="info1", text="a worker was started")
     ]
     store.close()
+
+
+def test_keys_of_a_store_without_limits_have_none_and_get_them(path: Path) -> None:
+    migrated = Database.open(path, STEPS[:2])
+    assert "concurrent" not in migrated.rows("SELECT * FROM account_keys")[0]
+    migrated.close()
+    store = Store.open(path)
+    assert [key.limits for key in store.account_keys()] == [NO_LIMITS]
+    limits = KeyLimits(requests_per_minute=1.5, workload_per_minute=1e6, concurrent=3)
+    assert store.limit_account_key(2, lambda _: limits).limits == limits
+    store.close()
+    assert (version_of(path), version_of(path.with_name("engine.db.version-2"))) == (3, 2)
 
 
 def test_what_migration_leads_to_is_what_a_new_store_is(path: Path, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from pyworker.engine.core.derived import endpoint_key, generation_of, mtoken, ticket_key, ticket_key_id
+from pyworker.engine.core.key_limits import KeyLimits
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch, Resources
 from pyworker.engine.store.rows import AccountKeyRow, EndpointRow, GroupRow, LogLine, WorkerRow
 from pyworker.engine.store.store import LONGEST_LINE, Store
@@ -38,6 +39,9 @@ OF_ENDPOINTS = {
     "max_queue_time": NUMBER,
     "target_queue_time": NUMBER,
     "inactivity_timeout": st.none() | NUMBER,
+    "key_requests_per_minute": NUMBER,
+    "key_workload_per_minute": NUMBER,
+    "key_concurrent": INTEGER,
 }
 OF_RESOURCES = {
     "cpus": NUMBER,
@@ -122,9 +126,12 @@ WORKERS = st.builds(
 )
 
 
-@given(WORKERS, WORKERS, TEXT, st.binary())
+LIMITS = st.builds(KeyLimits, requests_per_minute=NUMBER, workload_per_minute=NUMBER, concurrent=INTEGER)
+
+
+@given(WORKERS, WORKERS, TEXT, st.binary(), LIMITS, LIMITS)
 def test_workers_keys_and_lines_are_read_back_as_they_were_stored(
-    row: WorkerRow, changed: WorkerRow, text: str, digest: bytes
+    row: WorkerRow, changed: WorkerRow, text: str, digest: bytes, limits: KeyLimits, others: KeyLimits
 ) -> None:
     store = Store.open(":memory:")
     endpoint = store.add_endpoint(endpoint_row())
@@ -133,8 +140,10 @@ def test_workers_keys_and_lines_are_read_back_as_they_were_stored(
     assert store.workers() == [worker] == [replace(row, id=1)]
     store.save_worker(replace(changed, id=worker.id))
     assert store.workers() == [replace(changed, id=worker.id, created_epoch_s=row.created_epoch_s)]
-    key = AccountKeyRow(name=text, digest=digest, created_epoch_s=1.0)
+    key = AccountKeyRow(name=text, digest=digest, created_epoch_s=1.0, **asdict(limits))
     assert [store.add_account_key(key)] == store.account_keys() == [replace(key, id=1)]
+    assert [store.limit_account_key(1, lambda _: others)] == store.account_keys()
+    assert store.account_keys()[0].limits == others
     line = LogLine(endpoint_id=endpoint.id, epoch_s=1.0, level="trace", text=text[:LONGEST_LINE])
     store.add_log_lines([line])
     assert store.log_lines(endpoint.id, "trace") == [line]

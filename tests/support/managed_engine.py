@@ -48,6 +48,7 @@ class ManagedEngine(FakeServer):
             ("DELETE", r"/api/v0/workers/(\d+)/", self._note_worker),
             ("GET", "/api/v0/keys/", lambda _: _results(self.keys)),
             ("POST", "/api/v0/keys/", self._create_key),
+            ("PUT", r"/api/v0/keys/(\d+)/", self._limit_key),
             ("DELETE", r"/api/v0/keys/(\d+)/", self._delete(self.keys)),
             ("POST", "/api/v0/keys/rotate/", lambda request: self._note(f"rotate {request.json()['kind']}")),
             ("POST", "/api/v0/backup/", lambda request: self._note(f"backup {request.json()['path']}")),
@@ -155,8 +156,15 @@ class ManagedEngine(FakeServer):
 
     def _create_key(self, request: FakeRequest) -> Answer:
         key_id = next(self._ids) + 100
-        self.keys[key_id] = {"id": key_id, "name": request.json()["name"], "created_epoch_s": 1.79e9}
+        given = {name: value for name, value in request.json().items() if value is not None}
+        self.keys[key_id] = {"id": key_id, "created_epoch_s": 1.79e9, **given}
         return 200, {"success": True, "id": key_id, "name": "a", "api_key": "a-new-key"}
+
+    def _limit_key(self, request: FakeRequest, number: str) -> Answer:
+        if int(number) not in self.keys:
+            return _refused(404, "not_found", f"there is none with the id {number}")
+        self.keys[int(number)] |= {name: value for name, value in request.json().items() if value is not None}
+        return 200, {"success": True}
 
     def _note(self, what: str) -> Answer:
         self.done.append(what)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from pyworker.engine.core import dispatch
-from pyworker.engine.core.dispatch import ENDED_S, FORGET_S, Dispatcher, Moment
+from pyworker.engine.core.dispatch import ARRIVED_S, ENDED_S, FORGET_S, Dispatcher, Moment
 from pyworker.engine.core.endpoints import Endpoint, Group
+from pyworker.engine.core.key_limits import NO_LIMITS, KeyLimitReached, KeyLimits
+from pyworker.engine.core.line import ABSENT_S
 from pyworker.engine.core.registry import Registry
 from pyworker.engine.core.signing import LIFE_S, Signer
 from pyworker.engine.core.workers import IN_THE_AIR_S, Life, Worker
@@ -50,9 +52,11 @@ class Book:
         self.dispatcher.report(worker, status, self.now_s)
         return worker
 
-    def ask(self, cost: float = 100.0, *, owner: str = "me", idx: int = 0) -> RouteAnswer | WaitingAnswer:
+    def ask(
+        self, cost: float = 100.0, *, owner: str = "me", idx: int = 0, limits: KeyLimits = NO_LIMITS
+    ) -> RouteAnswer | WaitingAnswer:
         query = RouteRequest("default", cost=cost, request_idx=idx)
-        return self.dispatcher.route(owner, self.endpoint, query, Moment(self.now_s, self.epoch_s))
+        return self.dispatcher.route(owner, self.endpoint, query, Moment(self.now_s, self.epoch_s), limits)
 
     def sent(self, cost: float = 100.0, *, idx: int = 0) -> RouteAnswer:
         answer = self.ask(cost, idx=idx)
@@ -376,3 +380,83 @@ def test_how_long_a_start_took_is_remembered(book: Book) -> None:
     book.pass_time(7.0)
     book.report(1)
     assert book.group.start_s == 7.0
+
+
+# --- a key's own limits ---------------------------------------------------------------------------
+
+
+ONE_AT_ONCE = KeyLimits(concurrent=1)
+
+
+def is_refused(book: Book, limits: KeyLimits, *, cost: float = 1.0) -> bool:
+    try:
+        book.ask(cost, limits=limits)
+    except KeyLimitReached:
+        return True
+    return False
+
+
+def test_who_stops_to_poll_is_not_under_way(book: Book) -> None:
+    idx = book.ask(limits=ONE_AT_ONCE).request_idx
+    book.pass_time(ABSENT_S - 1)
+    book.ask(idx=idx, limits=ONE_AT_ONCE)
+    book.pass_time(ABSENT_S - 1)
+    assert is_refused(book, ONE_AT_ONCE)
+    book.pass_time(1)
+    assert not is_refused(book, ONE_AT_ONCE)
+
+
+def test_a_request_that_never_arrives_is_under_way_until_its_ticket_is_of_no_use(book: Book) -> None:
+    book.join()
+    book.ask(limits=ONE_AT_ONCE)
+    book.pass_time(ARRIVED_S - 1)
+    assert is_refused(book, ONE_AT_ONCE)
+    book.pass_time(1)
+    assert not is_refused(book, ONE_AT_ONCE)
+
+
+def test_one_that_a_worker_lists_is_under_way_for_as_long(book: Book) -> None:
+    book.join()
+    idx = book.ask(limits=ONE_AT_ONCE).request_idx
+    for _ in range(10):
+        book.pass_time(ARRIVED_S / 2)
+        book.report(working_request_idxs=[idx])
+    assert is_refused(book, ONE_AT_ONCE)
+
+
+@pytest.mark.parametrize("status", ["Success", "Error", "Cancelled", "Rejected"])
+def test_one_that_has_ended_however_is_not_under_way(book: Book, status: str) -> None:
+    worker = book.join()
+    book.finish(worker, book.ask(limits=ONE_AT_ONCE).request_idx, status)
+    assert not is_refused(book, ONE_AT_ONCE)
+
+
+def test_one_that_failed_and_is_tried_again_is_under_way_again_and_never_refused(book: Book) -> None:
+    worker = book.join()
+    limits = KeyLimits(concurrent=1, requests_per_minute=1)
+    idx = book.ask(limits=limits).request_idx
+    book.finish(worker, idx, "Error")
+    book.ask(idx=idx, limits=limits)
+    assert is_refused(book, ONE_AT_ONCE)
+
+
+def test_a_claim_counts_as_what_the_workers_of_its_endpoint_count_for_such_claims(book: Book) -> None:
+    book.join()
+    book.endpoint.counted_per_claimed = 0.5
+    limits = KeyLimits(workload_per_minute=100)
+    book.ask(100, limits=limits)
+    assert not is_refused(book, limits, cost=100)
+    assert is_refused(book, limits, cost=1)
+
+
+def test_what_a_worker_rejected_was_no_work(book: Book) -> None:
+    worker = book.join()
+    limits = KeyLimits(workload_per_minute=100)
+    book.finish(worker, book.ask(100, limits=limits).request_idx, "Rejected")
+    assert not is_refused(book, limits, cost=100)
+
+
+def test_what_is_given_up_in_line_was_no_work(book: Book) -> None:
+    limits = KeyLimits(workload_per_minute=100, concurrent=1)
+    book.dispatcher.give_up(book.ask(100, limits=limits).request_idx)
+    assert not is_refused(book, limits, cost=100)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from pyworker.engine.core.key_limits import KeyLimits
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
 from pyworker.engine.store.rows import GroupRow, LogLine, changed, gone_back, settled
 from pyworker.engine.store.store import LINES_KEPT, LONGEST_LINE, Store
@@ -214,6 +215,19 @@ def test_a_key_is_revoked_once(store: Store) -> None:
         with pytest.raises(NotFound):
             store.revoke_account_key(key_id, 6.0)
     assert store.account_keys()[0].revoked_epoch_s == 5.0
+
+
+def test_a_key_is_given_other_limits_until_it_is_revoked(store: Store) -> None:
+    key = store.add_account_key(key_row())
+    store.limit_account_key(key.id, lambda before: replace(before, concurrent=4))
+    store.limit_account_key(key.id, lambda before: replace(before, requests_per_minute=60.0))
+    limits = KeyLimits(requests_per_minute=60.0, concurrent=4)
+    assert store.account_keys()[0].limits == limits
+    store.revoke_account_key(key.id, 5.0)
+    for key_id in (key.id, 99):
+        with pytest.raises(NotFound):
+            store.limit_account_key(key_id, lambda _: KeyLimits())
+    assert store.account_keys()[0].limits == limits
 
 
 def test_when_a_key_was_used_is_kept_to_the_hour_and_does_not_go_back(store: Store) -> None:

@@ -263,6 +263,7 @@ def test_finished_requests_have_null_where_they_never_came() -> None:
                 "entered_queue_at": 1.5,
                 "work_started_at": None,
                 "work_completed_at": None,
+                "workload": None,
             }
         ],
     }
