@@ -17,8 +17,9 @@ from typing import Any, Final, Self
 import aiohttp
 import msgspec
 
-__all__ = ["Answer", "Llama", "LlamaRefused", "ModelNotLoaded", "Token"]
+__all__ = ["CHAT_ROUTE", "Answer", "Llama", "LlamaRefused", "ModelNotLoaded", "Token"]
 
+CHAT_ROUTE: Final = "/v1/chat/completions"
 SYSTEM_PROMPT: Final = "You are a helpful assistant."
 TEMPERATURE: Final = 0.4  # greedy answers of so small a model repeat themselves
 WARNINGS: Final = 2  # llama.cpp's verbosity: nothing about single requests
@@ -140,6 +141,16 @@ class Llama:
         raise LlamaRefused(502, "the answer broke off")
 
     @contextlib.asynccontextmanager
+    async def pass_on(self, method: str, path: str, body: bytes = b"") -> AsyncGenerator[aiohttp.ClientResponse]:
+        """What llama.cpp answers to this, errors included; leaving it early stops a generation. Raises LlamaRefused."""
+        headers = {"Content-Type": "application/json"} if body else None
+        try:
+            async with self._http.request(method, path, data=body or None, headers=headers) as response:
+                yield response
+        except aiohttp.ClientError as error:
+            raise LlamaRefused(502, f"llama.cpp does not answer: {error}") from None
+
+    @contextlib.asynccontextmanager
     async def _completion(
         self, prompt: str, max_tokens: int, *, stream: bool
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
@@ -150,13 +161,10 @@ class Llama:
             "stream": stream,
             **({"stream_options": {"include_usage": True}} if stream else {}),
         }
-        try:
-            async with self._http.post("/v1/chat/completions", json=body) as response:
-                if response.status != 200:
-                    raise LlamaRefused(response.status, _reason(await response.read()))
-                yield response
-        except aiohttp.ClientError as error:
-            raise LlamaRefused(502, f"llama.cpp does not answer: {error}") from None
+        async with self.pass_on("POST", CHAT_ROUTE, msgspec.json.encode(body)) as response:
+            if response.status != 200:
+                raise LlamaRefused(response.status, _reason(await response.read()))
+            yield response
 
     @property
     def _http(self) -> aiohttp.ClientSession:
@@ -172,6 +180,7 @@ def _load(model: Path, slots: int, context_tokens: int, threads: int, key: str) 
         raise ModelNotLoaded("the package xllamacpp is not installed here: run `make setup`") from None
     params = llama_cpp.CommonParams()
     params.model.path = str(model)
+    params.model_alias = {model.stem}  # what it is called in answers: where it lies concerns nobody
     params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [key]
     params.n_parallel, params.n_ctx, params.cpuparams.n_threads = slots, context_tokens, threads
     params.n_threads_http = slots + 4  # beside the generations: health, and those just cut off

@@ -9,15 +9,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Annotated, Any, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import ClientPayloadError, ClientResponse, web
 
-from workers.hello_world.llama import Answer, Llama, LlamaRefused, Token
+from workers.hello_world.llama import CHAT_ROUTE, Answer, Llama, LlamaRefused, Token
 from workers.hello_world.server_log import ServerLog
 
 __all__ = ["ModelRoutes"]
 
 DEFAULT_RESPONSE_TOKENS: Final = 512  # when max_response_tokens is null
 MAX_BODY_BYTES: Final = 1 << 20
+_LIMITS: Final = ("max_tokens", "max_completion_tokens", "n_predict")
 
 
 class _Request(msgspec.Struct):
@@ -47,6 +48,8 @@ class ModelRoutes:
             [
                 web.post("/generate", self.generate),
                 web.post("/generate_stream", self.generate_stream),
+                web.post(CHAT_ROUTE, self.chat),
+                web.get("/v1/models", self.models),
                 web.get("/healthcheck", self.healthcheck),
             ]
         )
@@ -82,6 +85,39 @@ class ModelRoutes:
         await response.write_eof()
         return response
 
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        """OpenAI's chat completions, as llama.cpp answers them: JSON, or a stream of events."""
+        body = _bounded(await request.read())
+        async with self._slot(), self._llama.pass_on("POST", CHAT_ROUTE, body) as answer:
+            begin_s = time.monotonic()
+            if answer.content_type == "text/event-stream":
+                response = await self._relay(request, answer)
+            else:
+                response = web.Response(
+                    body=await answer.read(), status=answer.status, content_type=answer.content_type
+                )
+        self._log.info("chat", status=answer.status, work_s=round(time.monotonic() - begin_s, 3))
+        return response
+
+    async def _relay(self, request: web.Request, answer: ClientResponse) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status, headers={"Cache-Control": "no-cache"})
+        response.content_type = answer.content_type
+        await response.prepare(request)
+        try:
+            async for piece in answer.content.iter_any():
+                await response.write(piece)
+        except ClientPayloadError as error:
+            self._log.error("generation failed", reason=str(error))
+            _cut_off(request)
+            return response
+        await response.write_eof()
+        return response
+
+    async def models(self, _: web.Request) -> web.Response:
+        """The model's name, as OpenAI's API lists models."""
+        async with self._llama.pass_on("GET", "/v1/models") as answer:
+            return web.Response(body=await answer.read(), status=answer.status, content_type=answer.content_type)
+
     async def healthcheck(self, _: web.Request) -> web.Response:
         """200 when the model answers, 503 when not; and how busy it is."""
         healthy = await self._llama.healthy()
@@ -114,6 +150,17 @@ async def _read(request: web.Request) -> _Request:
         raise web.HTTPUnprocessableEntity(reason=str(error).replace("`", "'")) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise web.HTTPBadRequest(reason="the body is not JSON") from None
+
+
+def _bounded(body: bytes) -> bytes:
+    """A chat's request, with a limit to the answer where it has none; what is no object llama.cpp answers itself."""
+    try:
+        asked = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise web.HTTPBadRequest(reason="the body is not JSON") from None
+    if isinstance(asked, dict) and all(asked.get(name) is None for name in _LIMITS):
+        return _encode({**asked, "max_tokens": DEFAULT_RESPONSE_TOKENS})
+    return body
 
 
 def _limit(asked: _Request) -> int:

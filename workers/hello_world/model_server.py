@@ -1,7 +1,8 @@
 """The LLM server that the worker stands before: ``python -m workers.hello_world.model_server``.
 
 ``POST /generate`` answers with JSON, ``POST /generate_stream`` with an event for each token; both take
-``{"prompt": str, "max_response_tokens": int | null}``. ``GET /healthcheck`` says whether the model answers.
+``{"prompt": str, "max_response_tokens": int | null}``. Besides, it speaks OpenAI's API: ``POST /v1/chat/completions``,
+whole or as events, and ``GET /v1/models``. ``GET /healthcheck`` says whether the model answers.
 
 The port opens, and the log says ``infer server has started``, when the model is loaded. A model that cannot be loaded
 is ``Exception: corrupted model file`` in the log and exit status 1, a port that is taken is ``cannot start the model
