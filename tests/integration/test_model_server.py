@@ -24,6 +24,7 @@ from workers.hello_world.prompt_tokens import count_tokens
 
 START_S = 25.0
 ENDLESS = {"prompt": "go on", "max_response_tokens": 100_000}  # the tiny model rarely stops by itself
+ENDLESS_CHAT = {"messages": [{"role": "user", "content": "go on"}], "max_tokens": 100_000}
 BRIEF = {"prompt": "go on", "max_response_tokens": 5}
 
 
@@ -112,10 +113,42 @@ async def test_without_a_limit_the_answer_still_ends(tmp_path: Path) -> None:
     assert (answer["finish_reason"], answer["response_tokens"]) == ("length", 512)
 
 
+async def test_it_speaks_openais_api_whole_and_as_events(tmp_path: Path) -> None:
+    asked = {"messages": [{"role": "user", "content": "go on"}], "max_tokens": 5}
+    async with tiny_model_server(tmp_path) as server:
+        async with server.http.get("/v1/models") as response:
+            assert [model["id"] for model in (await response.json())["data"]] == ["tiny"]
+        async with server.http.post("/v1/chat/completions", json=asked) as response:
+            answer = await response.json()
+        assert (answer["model"], answer["usage"]["completion_tokens"]) == ("tiny", 5)
+        assert answer["choices"][0]["message"]["content"]
+        async with server.http.post("/v1/chat/completions", json={**asked, "stream": True}) as response:
+            assert response.content_type == "text/event-stream"
+            text = await response.text()
+    *chunks, done = [line.removeprefix("data: ") for line in text.splitlines() if line]
+    assert done == "[DONE]"
+    assert sum(bool(json.loads(chunk)["choices"][0]["delta"].get("content")) for chunk in chunks) == 5
+
+
+async def test_a_chat_without_a_limit_ends_too(tmp_path: Path) -> None:
+    asked = {"messages": [{"role": "user", "content": "go on"}], "max_tokens": None}
+    async with tiny_model_server(tmp_path) as server, server.http.post("/v1/chat/completions", json=asked) as response:
+        assert (await response.json())["usage"]["completion_tokens"] == 512
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"{", 400), (b"[]", 422), (b'{"messages": 7}', 400), (b"{}", 400)])
+async def test_what_is_wrong_with_a_chat_is_told_and_frees_its_slot(tmp_path: Path, body: bytes, status: int) -> None:
+    async with tiny_model_server(tmp_path) as server:
+        for _ in range(2):
+            async with server.http.post("/v1/chat/completions", data=body) as response:
+                assert (response.status, bool((await response.json())["error"])) == (status, True)
+        await server.becomes(working=0, waiting=0)
+
+
 # --- clients that leave ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("route", ["/generate", "/generate_stream"])
+@pytest.mark.parametrize("route", ["/generate", "/generate_stream", "/v1/chat/completions"])
 async def test_a_client_that_leaves_frees_its_slot(tmp_path: Path, route: str) -> None:
     async with tiny_model_server(tmp_path) as server:
         async with leaving_client(server, route):
@@ -139,7 +172,7 @@ async def leaving_client(server: ModelServer, route: str) -> AsyncIterator[None]
     """A client that asks for more than it waits for."""
 
     async def ask() -> None:
-        async with server.http.post(route, json=ENDLESS) as response:
+        async with server.http.post(route, json={**ENDLESS, **ENDLESS_CHAT}) as response:
             await response.read()
 
     asking = asyncio.create_task(ask())

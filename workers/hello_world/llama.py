@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 import aiohttp
 import msgspec
 
-__all__ = ["CHAT_ROUTE", "Answer", "Llama", "LlamaRefused", "ModelNotLoaded", "Token"]
+__all__ = ["CHAT_ROUTE", "TEMPERATURE", "Answer", "Llama", "LlamaRefused", "ModelNotLoaded", "Token"]
 
 CHAT_ROUTE: Final = "/v1/chat/completions"
 SYSTEM_PROMPT: Final = "You are a helpful assistant."

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 from aiohttp import ClientPayloadError, ClientResponse, web
 
-from workers.hello_world.llama import CHAT_ROUTE, Answer, Llama, LlamaRefused, Token
+from workers.hello_world.llama import CHAT_ROUTE, TEMPERATURE, Answer, Llama, LlamaRefused, Token
 from workers.hello_world.server_log import ServerLog
 
 __all__ = ["ModelRoutes"]
@@ -87,7 +87,7 @@ class ModelRoutes:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """OpenAI's chat completions, as llama.cpp answers them: JSON, or a stream of events."""
-        body = _bounded(await request.read())
+        body = _with_defaults(await request.read())
         async with self._slot(), self._llama.pass_on("POST", CHAT_ROUTE, body) as answer:
             begin_s = time.monotonic()
             if answer.content_type == "text/event-stream":
@@ -110,6 +110,8 @@ class ModelRoutes:
             self._log.error("generation failed", reason=str(error))
             _cut_off(request)
             return response
+        except ConnectionError:
+            return response  # its client has left
         await response.write_eof()
         return response
 
@@ -152,15 +154,20 @@ async def _read(request: web.Request) -> _Request:
         raise web.HTTPBadRequest(reason="the body is not JSON") from None
 
 
-def _bounded(body: bytes) -> bytes:
-    """A chat's request, with a limit to the answer where it has none; what is no object llama.cpp answers itself."""
+def _with_defaults(body: bytes) -> bytes:
+    """A chat's request, with our limit to the answer and temperature where it has none."""
     try:
         asked = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise web.HTTPBadRequest(reason="the body is not JSON") from None
-    if isinstance(asked, dict) and all(asked.get(name) is None for name in _LIMITS):
-        return _encode({**asked, "max_tokens": DEFAULT_RESPONSE_TOKENS})
-    return body
+    if not isinstance(asked, dict):
+        raise web.HTTPUnprocessableEntity(reason="the body is no JSON object")
+    chosen = cast("dict[str, Any]", asked)
+    if all(chosen.get(name) is None for name in _LIMITS):
+        chosen["max_tokens"] = DEFAULT_RESPONSE_TOKENS
+    if chosen.get("temperature") is None:
+        chosen["temperature"] = TEMPERATURE
+    return _encode(chosen)
 
 
 def _limit(asked: _Request) -> int:
