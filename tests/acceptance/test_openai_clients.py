@@ -35,7 +35,7 @@ for await (const event of stream) {
 }
 const whole = await client.chat.completions.create(JSON.parse(asked));
 const models = await client.models.list();
-const refused = await client.chat.completions.create({ messages: [] }).catch((error) => error.status);
+const refused = await client.chat.completions.create({ messages: 7 }).catch((error) => error.status);
 console.log(JSON.stringify({
   texts, whole: whole.choices[0].message.content, models: models.data.map((model) => model.id), refused,
 }));

@@ -449,14 +449,13 @@ def test_a_claim_counts_as_what_the_workers_of_its_endpoint_count_for_such_claim
     assert is_refused(book, limits, cost=1)
 
 
-def test_what_a_worker_rejected_was_no_work(book: Book) -> None:
-    worker = book.join()
-    limits = KeyLimits(workload_per_minute=100)
-    book.finish(worker, book.ask(100, limits=limits).request_idx, "Rejected")
-    assert not is_refused(book, limits, cost=100)
-
-
-def test_what_is_given_up_in_line_was_no_work(book: Book) -> None:
+@pytest.mark.parametrize("ready", [True, False])
+def test_what_a_worker_rejected_or_is_given_up_in_line_was_no_work(book: Book, *, ready: bool) -> None:
+    worker = book.join(state="ready" if ready else "starting")
     limits = KeyLimits(workload_per_minute=100, concurrent=1)
-    book.dispatcher.give_up(book.ask(100, limits=limits).request_idx)
+    idx = book.ask(100, limits=limits).request_idx
+    if ready:
+        book.finish(worker, idx, "Rejected")
+    else:
+        book.dispatcher.give_up(idx)
     assert not is_refused(book, limits, cost=100)

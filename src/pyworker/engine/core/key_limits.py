@@ -49,6 +49,14 @@ class _Second:
     amount: float
     limit: float
 
+    def paid_s(self, before_s: float) -> float:
+        """Until when it takes up the limit's rate, when what was before it does until ``before_s``."""
+        return max(before_s, self.second) + (MINUTE_S * self.amount / self.limit if self.limit > 0 else 0.0)
+
+    def free_s(self, paid_s: float) -> float:
+        """When it is free again; ``paid_s`` is its own."""
+        return max(self.second + SECOND_S + MINUTE_S, paid_s)
+
 
 @dataclass(slots=True)
 class _Minute:
@@ -86,7 +94,8 @@ class _Minute:
 
     def used(self, now_s: float) -> float:
         """All that is not free again."""
-        return math.fsum(each.amount for each, free_s in self._freed() if free_s > now_s)
+        self._forget(now_s)
+        return math.fsum(each.amount for each in self._seconds)
 
     def wait_s(self, amount: float, limit: float, now_s: float) -> float:
         """0 when so much may be used now; else in how many s, when nothing else is used until then.
@@ -96,12 +105,12 @@ class _Minute:
         left = self.used(now_s)
         if _fits(left, amount, limit):
             return 0.0
-        for each, free_s in self._freed():
-            if free_s > now_s:
-                left -= each.amount
-                if _fits(left, amount, limit):
-                    return free_s - now_s
-        return max((free_s for _, free_s in self._freed()), default=now_s) - now_s
+        free_s = now_s
+        for each, free_s in self._freed():  # noqa: B007 - the last one is wanted
+            left -= each.amount
+            if _fits(left, amount, limit):
+                break
+        return free_s - now_s
 
     def is_free(self, now_s: float) -> bool:
         """Whether nothing is left of what was used."""
@@ -112,20 +121,16 @@ class _Minute:
         """Each second, and when what was used in it is free again; those times never fall."""
         paid_s = self._paid_s
         for each in self._seconds:
-            paid_s = max(paid_s, each.second) + _rate_s(each)
-            yield each, max(each.second + SECOND_S + MINUTE_S, paid_s)
+            paid_s = each.paid_s(paid_s)
+            yield each, each.free_s(paid_s)
 
     def _forget(self, now_s: float) -> None:
-        for each, free_s in list(self._freed()):
-            if free_s > now_s:
+        while self._seconds:
+            paid_s = self._seconds[0].paid_s(self._paid_s)
+            if self._seconds[0].free_s(paid_s) > now_s:
                 break
-            self._paid_s = max(self._paid_s, each.second) + _rate_s(each)
+            self._paid_s = paid_s
             self._seconds.popleft()
-
-
-def _rate_s(each: _Second) -> float:
-    """How long it takes at the rate of the limit."""
-    return MINUTE_S * each.amount / each.limit if each.limit > 0 else 0.0
 
 
 def _fits(used: float, amount: float, limit: float) -> bool:
