@@ -50,7 +50,10 @@ NAMES: Final[Mapping[str, Mapping[str, str]]] = {
     "lib.metrics": _METRICS,
     "lib.server": _SERVER,
     "lib.test_harness": {"run": "pyworker.load.command"},
-    "lib.test_utils": _of("pyworker.load.command", "connect", "print_truncate_res", "test_args", "test_load_cmd"),
+    "lib.test_utils": {
+        **_of("pyworker.load.command", "connect", "print_truncate_res", "test_args", "test_load_cmd"),
+        **_of("pyworker.load.script", "client_cmd"),
+    },
     "utils": {},
     "utils.endpoint_util": {"Endpoint": "pyworker.client.lookup"},
     "utils.ssl": {"get_cert_file_path": "pyworker.client.lookup"},
