@@ -45,6 +45,7 @@ __all__ = [
     "parse_auth_header",
     "parse_envelope",
     "parse_route_answer",
+    "route_answer",
 ]
 
 Number = int | float
@@ -349,9 +350,12 @@ def parse_envelope(body: bytes | memoryview) -> Envelope | None:
     return envelope if cost_is_valid(envelope.auth_data) else None
 
 
-def dump_auth_header(auth_data: AuthData) -> str:
-    """The value of ``X-Auth-Data``: base64url of the auth_data's JSON."""
-    return base64.urlsafe_b64encode(dump(auth_data)).decode()
+def dump_auth_header(auth_data: AuthData, session_id: str | None = None) -> str:
+    """The value of ``X-Auth-Data``: base64url of the auth_data's JSON, and of the session's id beside it."""
+    proof = dump(auth_data)
+    if session_id is not None:
+        proof = proof[:-1] + b',"session_id":' + dump(session_id) + b"}"
+    return base64.urlsafe_b64encode(proof).decode()
 
 
 def parse_auth_header(value: str) -> tuple[AuthData, str | None]:
@@ -371,7 +375,12 @@ def parse_auth_header(value: str) -> tuple[AuthData, str | None]:
 
 def parse_route_answer(body: bytes) -> RouteAnswer | WaitingAnswer:
     """What an engine's ``/route/`` answered. Raises InvalidJson, or JsonDataException when a field is wrong."""
-    message = {name: value for name, value in decode_object(body).items() if value is not None}
+    return route_answer(decode_object(body))
+
+
+def route_answer(answered: Mapping[str, Any]) -> RouteAnswer | WaitingAnswer:
+    """The same, decoded before. Raises JsonDataException when a field is wrong."""
+    message = {name: value for name, value in answered.items() if value is not None}
     type_ = RouteAnswer if "url" in message else WaitingAnswer
     try:
         return msgspec.convert(message, type_)

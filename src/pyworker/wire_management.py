@@ -17,6 +17,7 @@ __all__ = [
     "BackupRequest",
     "EndpointKey",
     "EndpointLogs",
+    "EndpointName",
     "EndpointRequest",
     "GroupInfo",
     "GroupRequest",
@@ -29,6 +30,12 @@ __all__ = [
     "parse_id",
     "parse_list",
 ]
+
+
+class EndpointName(msgspec.Struct):
+    """An endpoint in a list of them, for who wants to know no more."""
+
+    endpoint_name: str
 
 
 class EndpointRequest(msgspec.Struct, kw_only=True):

@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 import yarl
 
+from pyworker.client.failures import WorkerLost
 from pyworker.client.pursuit import Pursuit
-from pyworker.client.retry import ASK_AGAIN, read_retry_after
+from pyworker.client.retry import ASK_AGAIN, NEVER, Retry, goes_again, read_retry_after
 from pyworker.errors import WorkerUnreachable
 from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer
 
@@ -24,6 +25,7 @@ REPLAY_S: Final = 60.0
 Ask = Callable[[RouteRequest], Awaitable["RouteAnswer | WaitingAnswer"]]
 Find = Callable[[Pursuit], Awaitable[RouteAnswer]]
 Send = Callable[[RouteAnswer], Awaitable["aiohttp.ClientResponse | None"]]
+_Outcome = aiohttp.ClientResponse | WorkerLost | None
 
 
 class Answered(NamedTuple):
@@ -48,44 +50,75 @@ async def find_worker(pursuit: Pursuit, ask: Ask, endpoint: str, cost: float, ap
             await asyncio.sleep(pursuit.next_poll_s())
 
 
-async def first_answer(pursuit: Pursuit, find: Find, send: Send) -> Answered:
+async def first_answer(pursuit: Pursuit, find: Find, send: Send, retry: Retry = NEVER) -> Answered:
     """The first answer of a worker that took the request; when time runs out, the last refusal.
 
     ``send`` gives None for a worker that does not accept connections. It, and one that answers 408, 429 or 503, has
-    not begun: then ``find`` is asked again. Raises what these raise, and NoAnswerInTime.
+    not begun: then ``find`` is asked again. What may have been begun goes again as often as ``retry`` says, as a new
+    request. Raises what these raise, and NoAnswerInTime.
     """
+    failures = 0
     while True:
         routed = await find(pursuit)
-        response = await send(routed)
-        if response is not None and response.status not in ASK_AGAIN:
-            return Answered(response, routed)
-        pursuit.met(f"the worker at {routed.url} " + _obstacle(response))
-        wait_s = pursuit.next_attempt_s(response and read_retry_after(response.headers.get("Retry-After")))
-        if wait_s is None and response is not None:
-            return Answered(response, routed)
+        pursuit.found(routed.url)
+        outcome = await _outcome(send, routed)
+        status = outcome.status if isinstance(outcome, aiohttp.ClientResponse) else None
+        may_have_begun = outcome is not None and status not in ASK_AGAIN
+        wait_s = None
+        if not may_have_begun or goes_again(status, failures, retry):
+            pursuit.met(f"the worker at {routed.url} " + _obstacle(outcome))
+            wait_s = pursuit.next_attempt_s(_asked_s(outcome))
         if wait_s is None:
-            raise pursuit.overdue()
-        if response is not None:
-            response.close()
+            return _final(pursuit, routed, outcome)
+        if may_have_begun:
+            failures += 1
+            pursuit.request_idx = 0  # the one that was begun is in that worker's books
+        if isinstance(outcome, aiohttp.ClientResponse):
+            outcome.close()
         await asyncio.sleep(wait_s)
+
+
+async def _outcome(send: Send, routed: RouteAnswer) -> _Outcome:
+    try:
+        return await send(routed)
+    except WorkerLost as error:
+        return error
+
+
+def _final(pursuit: Pursuit, routed: RouteAnswer, outcome: _Outcome) -> Answered:
+    if outcome is None:
+        raise pursuit.overdue()
+    if isinstance(outcome, WorkerLost):
+        raise outcome
+    return Answered(outcome, routed)
 
 
 async def sent(
     http: aiohttp.ClientSession, method: str, url: str | yarl.URL, routed: RouteAnswer, **kwargs: Any
 ) -> aiohttp.ClientResponse | None:
-    """A worker's answer to this; None when it does not accept connections. Raises WorkerUnreachable."""
+    """A worker's answer to this; None when it does not accept connections.
+
+    Raises WorkerUnreachable; WorkerLost when it took the connection, and then gave no answer.
+    """
     try:
         return await http.request(method, url, allow_redirects=False, **kwargs)
     except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
         raise WorkerUnreachable(f"the worker at {routed.url} has no certificate of the engine's: {error}") from None
-    except aiohttp.ClientConnectorError:
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
         return None
     except (aiohttp.ClientError, ConnectionError) as error:
-        raise WorkerUnreachable(f"the worker at {routed.url} gave no answer: {error}") from None
+        raise WorkerLost(f"the worker at {routed.url} gave no answer: {error}") from None
 
 
-def _obstacle(response: aiohttp.ClientResponse | None) -> str:
-    return "does not accept connections" if response is None else f"answers {response.status}"
+def _obstacle(outcome: _Outcome) -> str:
+    if isinstance(outcome, WorkerLost):
+        return "went away"
+    return "does not accept connections" if outcome is None else f"answers {outcome.status}"
+
+
+def _asked_s(outcome: _Outcome) -> float | None:
+    """What the worker asks to wait for."""
+    return read_retry_after(outcome.headers.get("Retry-After") if isinstance(outcome, aiohttp.ClientResponse) else None)
 
 
 def _why(waiting: WaitingAnswer) -> str:

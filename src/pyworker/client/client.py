@@ -1,37 +1,37 @@
-"""The client of an endpoint; see ``Client``."""
+"""The client of an engine's endpoints; see ``Client``."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
 import aiohttp
 
 from pyworker.client.answer import Answer
-from pyworker.client.attempts import find_worker, first_answer, sent
+from pyworker.client.calling import Calling
+from pyworker.client.endpoint import DEFAULT_RETRY, Endpoint
 from pyworker.client.engine_calls import EngineCalls
+from pyworker.client.gathering import Gathering
+from pyworker.client.hedging import Hedge
+from pyworker.client.outgoing import Outgoing, as_it_is, enveloped
 from pyworker.client.pursuit import Pursuit
+from pyworker.client.retry import NEVER, Retry
 from pyworker.net import keep_alive_socket
-from pyworker.wire import AuthData, RouteAnswer, dump, dump_auth_header
 
 __all__ = ["Client"]
 
-_Message = tuple[bytes, Mapping[str, str]]  # body and headers
-_MakeMessage = Callable[[AuthData], _Message]
-
-_JSON: Final = {"Content-Type": "application/json"}
+CONNECT_S: Final = 10.0  # a worker that does not even accept by then is gone
 
 
 class Client:
     """Calls endpoints through one engine; to be used with ``async with``.
 
-    ``api_key`` is the account's or the endpoint's. ``timeout_s`` is the time from a call to its answer's head, waiting
-    for a worker and all retries included. ``web_url`` is where the root certificate lies when not at the engine.
-    ``on_obstacle`` is told what a call waits for, each time that it is tried in vain.
+    ``api_key`` is the account's or the endpoint's. ``timeout_s`` is the time for a call, waiting for a worker and all
+    retries included, when the call says nothing else. ``web_url`` is where endpoints and the root certificate are when
+    not at the engine. ``on_obstacle`` is told what a call waits for, each time that it is tried in vain.
     """
 
     def __init__(
@@ -55,16 +55,27 @@ class Client:
             connector=aiohttp.TCPConnector(
                 limit=0, socket_factory=keep_alive_socket
             ),  # a full pool would wait without a word
-            timeout=aiohttp.ClientTimeout(total=None),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self._http = await self._open.enter_async_context(http)
+        await self._open.enter_async_context(http)
         self._engine = EngineCalls(http, self._engine_url, self._web_url, self._api_key)
+        gathering = await self._open.enter_async_context(Gathering(self._engine))
+        self._calling = Calling(http, self._engine, gathering.ask, self._api_key)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._open.aclose()
+
+    async def endpoint(self, name: str, *, retry: Retry = DEFAULT_RETRY, hedge: Hedge | None = None) -> Endpoint:
+        """An endpoint by its name. Raises EngineUnreachable; NotFound when the account has none of that name.
+
+        An endpoint's own key cannot list them: then the first request tells.
+        """
+        await self._engine.require_endpoint(name)
+        return Endpoint(name, self._calling, self._pursuit, retry=retry, hedge=hedge)
 
     @asynccontextmanager
     async def call(
@@ -75,35 +86,31 @@ class Client:
         A worker that answers 408, 429 or 503, or does not accept connections, has not begun: then the engine is asked
         again. Raises EngineUnreachable, EngineRefused, WorkerUnreachable, or NoAnswerInTime after ``timeout_s``.
         """
-
-        def envelope(auth_data: AuthData) -> _Message:
-            return dump({"auth_data": auth_data, "payload": payload, "session_id": None}), _JSON
-
-        async with self._answered(endpoint, route, envelope, cost) as answer:
+        async with self._answered(endpoint, enveloped(route, payload), cost) as answer:
             yield answer
 
     @asynccontextmanager
     async def call_with_body(
-        self, endpoint: str, route: str, body: bytes, content_type: str, *, cost: float = 100.0
+        self,
+        endpoint: str,
+        route: str,
+        body: bytes | None,
+        content_type: str,
+        *,
+        cost: float = 100.0,
+        method: str = "POST",
     ) -> AsyncGenerator[Answer, None]:
         """The same for a body that is no JSON, a form or an image, to a route that passes it through as it is."""
-
-        def message(auth_data: AuthData) -> _Message:
-            return body, {"Content-Type": content_type, "X-Auth-Data": dump_auth_header(auth_data)}
-
-        async with self._answered(endpoint, route, message, cost) as answer:
+        headers = {"Content-Type": content_type} if body is not None else {}
+        async with self._answered(endpoint, as_it_is(method, route, body, headers), cost) as answer:
             yield answer
 
     @asynccontextmanager
-    async def _answered(
-        self, endpoint: str, route: str, message: _MakeMessage, cost: float
-    ) -> AsyncGenerator[Answer, None]:
-        pursuit = Pursuit(self._timeout_s, self._on_obstacle)
-        find = partial(find_worker, ask=self._engine.ask, endpoint=endpoint, cost=cost, api_key=self._api_key)
-        send = partial(self._send, route=route, message=message)
+    async def _answered(self, endpoint: str, out: Outgoing, cost: float) -> AsyncGenerator[Answer, None]:
+        pursuit = self._pursuit(None)
         try:
             async with asyncio.timeout(self._timeout_s):
-                answered = await first_answer(pursuit, find, send)
+                answered = await self._calling.first(pursuit, endpoint, cost, out, NEVER)
         except TimeoutError:
             raise pursuit.overdue() from None
         try:
@@ -111,9 +118,5 @@ class Client:
         finally:
             answered.response.close()
 
-    async def _send(self, routed: RouteAnswer, route: str, message: _MakeMessage) -> aiohttp.ClientResponse | None:
-        """The worker's answer; None when it does not accept connections. Raises WorkerUnreachable."""
-        body, headers = message(routed.auth_data())
-        tls = await self._engine.worker_tls() if routed.url.startswith("https:") else True
-        url = routed.url.rstrip("/") + "/" + route.lstrip("/")
-        return await sent(self._http, "POST", url, routed, data=body, headers=headers, ssl=tls)
+    def _pursuit(self, timeout_s: float | None) -> Pursuit:
+        return Pursuit(self._timeout_s if timeout_s is None else timeout_s, self._on_obstacle)

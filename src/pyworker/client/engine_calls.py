@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from typing import Final
 
 import aiohttp
 
 from pyworker.client.failures import is_passing, no_engine, not_an_engine, refused
-from pyworker.errors import EngineRefused, EngineUnreachable, PyWorkerError
+from pyworker.errors import EngineRefused, EngineUnreachable, NotFound, PyWorkerError
 from pyworker.net import tls_for_workers
 from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer, dump, parse_route_answer
+from pyworker.wire_management import EndpointName, parse_list
+from pyworker.wire_routes import RouteRequests, parse_route_answers
 
 __all__ = ["EngineCalls"]
 
@@ -50,6 +53,36 @@ class EngineCalls:
             )
         self._was_there = True
         return self._read(answered)
+
+    async def ask_many(self, queries: Sequence[RouteRequest]) -> list[RouteAnswer | WaitingAnswer | None]:
+        """Ask ``/routes/``, with the client's key, for at most MOST_ROUTES; None for one that is to ask alone.
+
+        Raises EngineUnreachable, EngineRefused; the latter with 404 or 405 from an engine that does not know it.
+        """
+        url, body = self._url + "/routes/", dump(RouteRequests(list(queries)))
+        answered = await self._ask("POST", url, body, PATIENCE_S, self._api_key)
+        try:
+            return parse_route_answers(answered, len(queries))
+        except PyWorkerError as error:
+            raise not_an_engine(self._url, error) from None
+
+    async def require_endpoint(self, name: str) -> None:
+        """Raises NotFound when the account has no endpoint of that name, EngineUnreachable, EngineRefused.
+
+        Nothing is known, and nothing raised, when the key opens ``/route/`` only.
+        """
+        url = f"{self._web_url}/api/v0/endptjobs/"
+        try:
+            answered = await self._ask("GET", url, None, PATIENCE_S, self._api_key)
+        except EngineRefused:
+            return
+        try:
+            names = parse_list(answered, EndpointName)
+        except PyWorkerError as error:
+            raise not_an_engine(self._web_url, error) from None
+        if name not in {listed.endpoint_name for listed in names}:
+            told = ", ".join(sorted(listed.endpoint_name for listed in names))
+            raise NotFound(f"there is no endpoint {name!r}; there is {told or 'none'}")
 
     async def worker_tls(self) -> ssl.SSLContext:
         """What to check workers' certificates with. Raises EngineUnreachable, EngineRefused."""

@@ -7,12 +7,16 @@ import re
 from urllib.parse import urlsplit
 
 from pyworker.client.retry import read_retry_after
-from pyworker.errors import EngineRefused, EngineUnreachable
+from pyworker.errors import EngineRefused, EngineUnreachable, WorkerUnreachable
 
-__all__ = ["is_passing", "no_engine", "not_an_engine", "refused"]
+__all__ = ["WorkerLost", "is_passing", "no_engine", "not_an_engine", "refused"]
 
 _BASE = re.compile("(?:[a-zA-Z]*://)?[^/]*")
 _PASSING = frozenset({500, 502, 503, 504})
+
+
+class WorkerLost(WorkerUnreachable):
+    """The worker took the request, and its connection broke before any byte of an answer."""
 
 
 def refused(status: int, body: bytes, retry_after: str | None = None) -> EngineRefused:

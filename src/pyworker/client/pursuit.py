@@ -13,14 +13,21 @@ __all__ = ["Pursuit"]
 
 
 class Pursuit:
-    """A call's deadline, its index at the engine, and what stood in its way last."""
+    """A call's deadline, its index at the engine, and what stood in its way last.
+
+    ``began_s`` and ``found_s`` are when it began and when it had a worker, on the monotonic clock.
+    """
 
     def __init__(self, timeout_s: float, on_obstacle: Callable[[str], None] | None = None) -> None:
         self.request_idx = 0
         self.reason = "the engine has not answered yet"
+        self.began_s = time.monotonic()
+        self.found_s = self.began_s
+        self.worker_url = ""
+        self.on_found: Callable[[], None] | None = None
         self._on_obstacle = on_obstacle
         self._timeout_s = timeout_s
-        self._deadline_s = time.monotonic() + timeout_s
+        self._deadline_s = self.began_s + timeout_s
         self._attempts = 0
         self._polls = 0
 
@@ -28,6 +35,13 @@ class Pursuit:
     def left_s(self) -> float:
         """Time until the deadline."""
         return self._deadline_s - time.monotonic()
+
+    def found(self, worker_url: str) -> None:
+        """There is a worker for it; ``on_found`` is told, and may raise what ends this call."""
+        self.found_s = time.monotonic()
+        self.worker_url = worker_url
+        if self.on_found is not None:
+            self.on_found()
 
     def met(self, reason: str) -> None:
         """Something stands in the way; whoever wants to know is told."""

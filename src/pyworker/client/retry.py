@@ -1,18 +1,54 @@
-"""When a client asks again, and when an answer is final. Pure: time and chance are arguments."""
+"""When a request is sent again, and when an answer is final. Pure: time and chance are arguments."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["ASK_AGAIN", "poll_after_s", "read_retry_after", "retry_after_s"]
+from pyworker.errors import ConfigurationError
+
+__all__ = ["ASK_AGAIN", "NEVER", "Retry", "goes_again", "poll_after_s", "read_retry_after", "retry_after_s"]
 
 ASK_AGAIN: Final = frozenset({408, 429, 503})  # the request was not begun: another ticket, perhaps another worker
+FAILED: Final = frozenset({502, 504})  # it may have been, but whoever stands before the model has no answer of its
 
 FIRST_POLL_S: Final = 1.0
 LONGEST_POLL_S: Final = 5.0
 FIRST_RETRY_S: Final = 0.25
 LONGEST_RETRY_S: Final = 5.0
 _LONGEST_RETRY_AFTER_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a request is sent anew that may have been begun: after these ``statuses``, and a lost connection.
+
+    Nothing is sent anew once a byte of the answer has come. 500 is not among the statuses by default: it is most often
+    the model's own failure, which it would repeat. Raises ConfigurationError for a status that is no 5xx.
+    """
+
+    failures: int = 2
+    statuses: frozenset[int] = FAILED
+
+    def __post_init__(self) -> None:
+        if self.failures < 0:
+            raise ConfigurationError(f"Retry(failures={self.failures}): give 0 or more")
+        wrong = sorted(status for status in self.statuses if not 500 <= status <= 599)
+        if wrong:
+            raise ConfigurationError(f"Retry(statuses=...): {wrong[0]} would be the same again; give statuses of 5xx")
+
+
+NEVER: Final = Retry(failures=0)
+
+
+def goes_again(status: int | None, failures: int, policy: Retry) -> bool:
+    """Whether a request is sent again that was answered so; None: its connection was lost before an answer.
+
+    ``failures`` counts those before which may have been begun. One that was not begun always goes again.
+    """
+    if status in ASK_AGAIN:
+        return True
+    return (status is None or status in policy.statuses) and failures < policy.failures
 
 
 def poll_after_s(polls: int, chance: float) -> float:

@@ -12,9 +12,11 @@ from pyworker.engine.calls.http import ENGINE, SCALER, answer, key_in, read_body
 from pyworker.engine.core.keys import owner
 from pyworker.engine.engine import Engine, moment
 from pyworker.engine.scaler import Scaler
+from pyworker.errors import PyWorkerError
 from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer, parse
+from pyworker.wire_routes import RouteAnswers, parse_route_requests
 
-__all__ = ["find_worker", "route"]
+__all__ = ["find_worker", "route", "routes"]
 
 MOST_ROUTE_BYTES: Final = 16 * 1024
 
@@ -24,6 +26,22 @@ async def route(request: web.Request) -> web.Response:
     query = parse(await read_body(request, MOST_ROUTE_BYTES), RouteRequest)
     query.api_key = key_in(request, query.api_key)
     return answer(await find_worker(request.app[ENGINE], request.app[SCALER], query))
+
+
+async def routes(request: web.Request) -> web.Response:
+    """The same for several requests of one client. None is held; one that is refused is told so when it asks alone."""
+    batch = parse_route_requests(await read_body(request))
+    key = key_in(request, batch.api_key)
+    found = [await _found_now(request, query, key) for query in batch.requests]
+    return answer(RouteAnswers(found))
+
+
+async def _found_now(request: web.Request, query: RouteRequest, key: str | None) -> RouteAnswer | WaitingAnswer | None:
+    query.api_key, query.wait = key, None
+    try:
+        return await find_worker(request.app[ENGINE], request.app[SCALER], query)
+    except PyWorkerError:
+        return None
 
 
 async def find_worker(engine: Engine, scaler: Scaler, query: RouteRequest) -> RouteAnswer | WaitingAnswer:

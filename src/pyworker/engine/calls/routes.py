@@ -12,6 +12,7 @@ __all__ = ["ROUTES"]
 
 ROUTES: Final = (
     web.post("/route/", clients.route),
+    web.post("/routes/", clients.routes),
     web.post("/worker_status/", workers.worker_status),
     web.post("/delete_requests/", workers.delete_requests),
     web.get("/pubkey/", workers.pubkey),

@@ -1,0 +1,159 @@
+"""The same client without ``async``, for scripts, notebooks and threads.
+
+::
+
+    with Client("http://127.0.0.1:8080", api_key) as client:
+        endpoint = client.endpoint("default")
+        print(endpoint.request("/generate", {"prompt": "Hello"}).json())
+        for event in endpoint.stream("/generate_stream", {"prompt": "Hello"}):
+            print(event.json())
+
+A client may be used by many threads at once. Its connections live in an event loop of their own, in a thread of
+their own; a thread that has a loop running can use it, too, but then that loop stands still meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+from pyworker.client.client import Client as AsyncClient
+from pyworker.client.endpoint import DEFAULT_RETRY
+from pyworker.client.endpoint import Endpoint as AsyncEndpoint
+from pyworker.client.events import Event
+from pyworker.client.hedging import Hedge
+from pyworker.client.loop_thread import LoopThread
+from pyworker.client.outgoing import Options
+from pyworker.client.requests import Requests
+from pyworker.client.result import Result
+from pyworker.client.retry import Retry
+from pyworker.client.session import Session as AsyncSession
+
+__all__ = ["Client", "Endpoint", "Session"]
+
+_T = TypeVar("_T")
+
+
+class Client:
+    """Calls endpoints through one engine; to be used with ``with``. What it is told is what the other one is told."""
+
+    def __init__(
+        self,
+        engine_url: str,
+        api_key: str,
+        *,
+        timeout_s: float = 600.0,
+        web_url: str | None = None,
+        on_obstacle: Callable[[str], None] | None = None,
+    ) -> None:
+        self._client = AsyncClient(engine_url, api_key, timeout_s=timeout_s, web_url=web_url, on_obstacle=on_obstacle)
+        self._thread = LoopThread()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._thread.run(self._client.__aenter__)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.stop(partial(self._client.__aexit__, None, None, None))
+
+    def endpoint(self, name: str, *, retry: Retry = DEFAULT_RETRY, hedge: Hedge | None = None) -> Endpoint:
+        """An endpoint by its name. Raises EngineUnreachable; NotFound when the account has none of that name."""
+        return Endpoint(self._thread.run(partial(self._client.endpoint, name, retry=retry, hedge=hedge)), self._thread)
+
+
+class _Requests:
+    """What can be asked of an endpoint, and of a session; each call waits for its answer."""
+
+    def __init__(self, asked: Requests, thread: LoopThread) -> None:
+        self._asked = asked
+        self._thread = thread
+
+    def request(self, route: str, payload: Mapping[str, Any] | None = None, **options: Unpack[Options]) -> Result:
+        """Send a request and read the whole answer, whatever its status."""
+        return self._thread.run(partial(self._asked.request, route, payload, **options))
+
+    def stream(
+        self, route: str, payload: Mapping[str, Any] | None = None, **options: Unpack[Options]
+    ) -> Generator[Event, None, None]:
+        """The events of an answer, each as soon as it is complete. Raises AnsweredWithError unless it is 2xx."""
+        return self._iterated(self._asked.stream(route, payload, **options))
+
+    def stream_bytes(
+        self, route: str, payload: Mapping[str, Any] | None = None, **options: Unpack[Options]
+    ) -> Generator[bytes, None, None]:
+        """The body of an answer as it comes. Raises AnsweredWithError unless it is 2xx."""
+        return self._iterated(self._asked.stream_bytes(route, payload, **options))
+
+    def _iterated(self, pieces: AsyncGenerator[_T]) -> Generator[_T, None, None]:
+        try:
+            while (piece := self._thread.run(partial(_next, pieces))) is not None:
+                yield piece
+        finally:
+            self._thread.clean_up(pieces.aclose)
+
+
+class Endpoint(_Requests):
+    """One endpoint, by its ``name``; get it from ``Client.endpoint``."""
+
+    def __init__(self, endpoint: AsyncEndpoint, thread: LoopThread) -> None:
+        super().__init__(endpoint, thread)
+        self._endpoint = endpoint
+        self.name = endpoint.name
+
+    def __repr__(self) -> str:
+        return repr(self._endpoint)
+
+    @contextmanager
+    def session(
+        self,
+        *,
+        lifetime: float = 60.0,
+        cost: float = 100.0,
+        on_close_route: str | None = None,
+        on_close_payload: Any = None,
+        timeout_s: float | None = None,
+    ) -> Generator[Session, None, None]:
+        """One worker for several requests; it ends with the block, and ``lifetime`` (s) after its last request."""
+        opening: AbstractAsyncContextManager[AsyncSession] = self._endpoint.session(
+            lifetime=lifetime,
+            cost=cost,
+            on_close_route=on_close_route,
+            on_close_payload=on_close_payload,
+            timeout_s=timeout_s,
+        )
+        session = self._thread.run(opening.__aenter__)
+        try:
+            yield Session(session, self._thread)
+        finally:
+            self._thread.clean_up(partial(opening.__aexit__, None, None, None))
+
+
+class Session(_Requests):
+    """An open session: its ``id`` and its worker's address. Its requests all go there."""
+
+    def __init__(self, session: AsyncSession, thread: LoopThread) -> None:
+        super().__init__(session, thread)
+        self._session = session
+        self.id = session.id
+        self.worker_url = session.worker_url
+
+    def __repr__(self) -> str:
+        return repr(self._session)
+
+    def is_open(self) -> bool:
+        """Whether the worker still has it. Raises WorkerUnreachable, NoAnswerInTime."""
+        return self._thread.run(self._session.is_open)
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+        self._thread.run(self._session.close)
+
+
+async def _next(pieces: AsyncGenerator[_T]) -> _T | None:
+    return await anext(pieces, None)
