@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyworker.client.retry import LONGEST_POLL_S, LONGEST_RETRY_S, poll_after_s, read_retry_after, retry_after_s
+from pyworker.client.retry import (
+    ASK_AGAIN,
+    LONGEST_POLL_S,
+    LONGEST_RETRY_S,
+    NEVER,
+    Retry,
+    goes_again,
+    poll_after_s,
+    read_retry_after,
+    retry_after_s,
+)
+from pyworker.errors import ConfigurationError
 
 CHANCE = st.floats(0, 1, exclude_max=True)
 
@@ -63,3 +74,42 @@ def test_nothing_is_tried_past_the_deadline(attempts: int, chance: float, asked_
 )
 def test_retry_after_is_read_in_whole_seconds(header: str | None, asked_s: float | None) -> None:
     assert read_retry_after(header) == asked_s
+
+
+# --- what goes again ---
+
+FINAL = st.integers(100, 599).filter(lambda status: status not in ASK_AGAIN and status < 500)
+
+
+@given(st.sampled_from(sorted(ASK_AGAIN)), st.integers(0, 1000), st.integers(0, 5))
+def test_what_was_not_begun_always_goes_again(status: int, failures: int, most: int) -> None:
+    assert goes_again(status, failures, Retry(failures=most))
+
+
+@given(FINAL, st.integers(0, 10), st.sets(st.integers(500, 599)))
+def test_a_4xx_never_goes_again_nor_a_2xx(status: int, most: int, statuses: set[int]) -> None:
+    assert not goes_again(status, 0, Retry(most, frozenset(statuses)))
+
+
+@given(st.none() | st.integers(500, 599).filter(lambda status: status != 503), st.integers(0, 10))
+def test_what_may_have_been_begun_goes_again_a_bounded_number_of_times(status: int | None, most: int) -> None:
+    policy = Retry(most, frozenset(range(500, 600)))
+    assert [goes_again(status, failures, policy) for failures in range(most + 2)] == [True] * most + [False] * 2
+
+
+def test_by_default_a_failed_gateway_is_tried_twice_more_and_a_failed_model_is_not() -> None:
+    assert [status for status in range(500, 600) if goes_again(status, 1, Retry())] == [502, 503, 504]
+    assert goes_again(None, 1, Retry())
+    assert not goes_again(502, 2, Retry())
+    assert not goes_again(None, 0, NEVER)
+
+
+@pytest.mark.parametrize("status", [200, 400, 429, 600])
+def test_no_other_status_can_be_asked_for(status: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"{status} would be the same again"):
+        Retry(statuses=frozenset({502, status}))
+
+
+def test_a_negative_number_of_failures_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="0 or more"):
+        Retry(failures=-1)

@@ -35,7 +35,7 @@ class Answer:
         try:
             async for chunk in self._response.content.iter_any():
                 yield chunk
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:  # the last: the client was closed meanwhile
             raise self._broke_off(error) from None
 
     async def lines(self) -> AsyncIterator[bytes]:

@@ -19,6 +19,7 @@ from pyworker.client.hedging import Hedge
 from pyworker.client.outgoing import Outgoing, as_it_is, enveloped
 from pyworker.client.pursuit import Pursuit
 from pyworker.client.retry import NEVER, Retry
+from pyworker.errors import CallFailed
 from pyworker.net import keep_alive_socket
 
 __all__ = ["Client"]
@@ -49,6 +50,7 @@ class Client:
         self._api_key = api_key
         self._timeout_s = timeout_s
         self._open = AsyncExitStack()
+        self._is_open = False
 
     async def __aenter__(self) -> Client:
         http = aiohttp.ClientSession(
@@ -62,11 +64,13 @@ class Client:
         self._engine = EngineCalls(http, self._engine_url, self._web_url, self._api_key)
         gathering = await self._open.enter_async_context(Gathering(self._engine))
         self._calling = Calling(http, self._engine, gathering.ask, self._api_key)
+        self._is_open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_open = False
         await self._open.aclose()
 
     async def endpoint(self, name: str, *, retry: Retry = DEFAULT_RETRY, hedge: Hedge | None = None) -> Endpoint:
@@ -74,6 +78,7 @@ class Client:
 
         An endpoint's own key cannot list them: then the first request tells.
         """
+        self._require_open()
         await self._engine.require_endpoint(name)
         return Endpoint(name, self._calling, self._pursuit, retry=retry, hedge=hedge)
 
@@ -118,5 +123,10 @@ class Client:
         finally:
             answered.response.close()
 
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise CallFailed("this client is not open: call it within its `async with`")
+
     def _pursuit(self, timeout_s: float | None) -> Pursuit:
+        self._require_open()
         return Pursuit(self._timeout_s if timeout_s is None else timeout_s, self._on_obstacle)

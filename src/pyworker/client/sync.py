@@ -54,12 +54,19 @@ class Client:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._thread.run(self._client.__aenter__)
+        try:
+            self._thread.run(self._client.__aenter__)
+        except BaseException:  # an interrupt, most likely
+            self._close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._thread.stop(partial(self._client.__aexit__, None, None, None))
 
     def endpoint(self, name: str, *, retry: Retry = DEFAULT_RETRY, hedge: Hedge | None = None) -> Endpoint:
