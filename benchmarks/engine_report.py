@@ -1,4 +1,4 @@
-"""The engine's figures as a table, on the terminal and in a file."""
+"""Figures of the engine, and of the client, as a table, on the terminal and in a file."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def table(lines: Sequence[Line]) -> Table:
     return shown
 
 
-def write(lines: Sequence[Line], folder: Path, began: str, facts: Mapping[str, str]) -> Path:
-    """``<date>-engine.md``; returns its path."""
+def write(lines: Sequence[Line], folder: Path, began: str, facts: Mapping[str, str], what: str = "engine") -> Path:
+    """``<date>-engine.md``, or of something else; returns its path."""
     rows = [_HEAD, ("---", "---:", "---:", "---:"), *(line.cells() for line in lines)]
     text = "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
     notes = "\n".join(f"- {name}: {value}" for name, value in facts.items())
-    path = folder / f"{began}-engine.md"
-    path.write_text(f"# {began}, the engine\n\nHow it is measured: [README](../README.md).\n\n{text}\n\n{notes}\n")
+    path = folder / f"{began}-{what}.md"
+    path.write_text(f"# {began}, the {what}\n\nHow it is measured: [README](../README.md).\n\n{text}\n\n{notes}\n")
     return path

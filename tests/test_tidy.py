@@ -20,7 +20,7 @@ USUAL_FUNCTION_LINES = 30
 USUAL_SHARE = 0.95
 
 PURE = re.compile(
-    r"pyworker\.(wire|wire_management|wire_check|errors|headers|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)*|client\.retry|gateway\.(asked|answers)"
+    r"pyworker\.(wire|wire_management|wire_check|wire_routes|errors|headers|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)*|client\.(retry|hedging|outgoing|events)|gateway\.(asked|answers)"
     r"|instance\.(order|surroundings)|running\.plan|checking\.(findings|values|verdicts)|scaffold\.(naming|servers))"
 )
 IMPURE = {"asyncio", "aiohttp", "os", "time", "logging", "socket", "subprocess", "threading", "random", "secrets"}

@@ -181,6 +181,34 @@ async def test_the_payload_may_come_from_a_file_or_from_stdin(tmp_path: Path) ->
         assert prompts == ["from a file", "from stdin"]
 
 
+async def test_another_method_needs_no_payload_and_a_body_goes_as_it_is(tmp_path: Path) -> None:
+    async with a_fleet() as (engine, fleet):
+        worker = await fleet.join()
+        worker.on("/models", answer({"models": []}))
+        worker.on("/image", answer({}))
+        env = {**KEY, "PYWORKER_ENGINE": engine.url}
+        (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
+        ended = await pyworker("call", "default", "/models", "--method", "get", env=env)
+        assert (ended.status, json.loads(ended.out)) == (0, {"models": []})
+        body = ["--body", f"{tmp_path}/photo.jpg", "--content-type", "image/jpeg"]
+        assert (await pyworker("call", "default", "/image", *body, env=env)).status == 0
+        got, put = worker.requests[-2:]
+        assert (got.method, put.body, put.headers["Content-Type"]) == ("GET", b"\xff\xd8", "image/jpeg")
+
+
+async def test_a_call_without_anything_to_send_says_what_to_give() -> None:
+    ended = await pyworker("call", "default", "/generate", env=KEY)
+    assert ended.status == 2
+    assert "--body" in ended.err
+
+
+async def test_an_endpoint_that_is_not_there_is_told_with_those_that_are() -> None:
+    async with an_engine() as engine:
+        ended = await pyworker("call", "nope", "/generate", "-d", "{}", "--engine", engine.url, env=KEY)
+        assert ended.status == 1
+        assert "there is no endpoint 'nope'; there is default" in ended.err
+
+
 @pytest.mark.parametrize("data", ["{", "[1]", "@/nowhere/request.json", "hello"])
 async def test_a_payload_that_is_no_json_object_is_told(data: str) -> None:
     ended = await pyworker("call", "default", "/generate", "-d", data, env=KEY)

@@ -8,6 +8,7 @@
 - ``demo``: what `make demo` prints (tests/acceptance/test_demo.py runs it);
 - ``by-hand``, ``by-hand up``: commands for terminals side by side (tests/acceptance/test_by_hand.py runs them);
 - ``load``: load tests; each command line is one that there is;
+- ``client``: programs that call an endpoint (tests/docs/test_client_page.py runs them);
 - ``gateway``: calls of an engine that serves hello_world (tests/acceptance/test_gateway_page.py makes them).
 """
 
@@ -28,7 +29,7 @@ from tests.docs.pages import ROOT, Block, blocks, pages
 
 OWN_PAGES = [page for page in pages() if not page.is_relative_to(ROOT / "workers")]  # those have tests of their own
 ALL = [block for page in OWN_PAGES for block in blocks(page)]
-CHECKS = {"make", "file", "pytest", "worker", "demo", "by-hand", "gateway", "load", "openai"}
+CHECKS = {"make", "file", "pytest", "worker", "demo", "by-hand", "client", "gateway", "load", "openai"}
 
 
 def _marked(check: str) -> list[Block]:

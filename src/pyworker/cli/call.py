@@ -22,6 +22,8 @@ def add_to(app: typer.Typer) -> None:
             """pyworker call default /generate -d '{"prompt": "What is a proxy?"}'""",
             """pyworker call default /generate_stream --stream -d '{"prompt": "Hi"}'""",
             "pyworker call default /generate -d @request.json --timeout 60",
+            "pyworker call default /v1/models --method GET",
+            "pyworker call default /upload --body photo.jpg --content-type image/jpeg",
         )
     )(call)
 
@@ -29,7 +31,19 @@ def add_to(app: typer.Typer) -> None:
 def call(
     endpoint: Annotated[str, typer.Argument(help="The endpoint's name.")],
     route: Annotated[str, typer.Argument(help="The route on its workers, /generate for instance.")],
-    data: Annotated[str, typer.Option("--data", "-d", metavar="JSON", help="The payload; @FILE reads it, - is stdin.")],
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", metavar="JSON", help="The payload; @FILE reads it, - is stdin.")
+    ] = None,
+    method: Annotated[str, typer.Option("--method", metavar="METHOD", help="The HTTP method.")] = "POST",
+    body: Annotated[
+        Path | None,
+        typer.Option(
+            "--body", metavar="FILE", exists=True, dir_okay=False, help="A body to send as it is, no payload."
+        ),
+    ] = None,
+    content_type: Annotated[
+        str, typer.Option("--content-type", metavar="TYPE", help="What that body is.")
+    ] = "application/octet-stream",
     stream: Annotated[bool, typer.Option("--stream", help="Print the answer as it comes.")] = False,
     cost: Annotated[float, typer.Option(min=0, help="The workload to announce to the engine.")] = 100.0,
     timeout: Annotated[float, typer.Option(min=0, metavar="S", help="Until the answer begins.")] = 600.0,
@@ -42,13 +56,19 @@ def call(
     """
     from pyworker.client.client import Client
     from pyworker.client.command import call as call_once
+    from pyworker.client.outgoing import Options
     from pyworker.client.waiting import Waiting
 
-    payload = _payload(data)
+    payload = None if data is None else _payload(data)
+    if data is None and body is None and method.upper() == "POST":
+        raise typer.BadParameter("give a payload, or --body FILE, or another --method", param_hint="-d")
+    options = Options(method=method, cost=cost)
+    if body is not None:
+        options.update(body=body.read_bytes(), headers={"Content-Type": content_type})
     waiting = Waiting(sys.stderr)
     client = Client(engine, require_key(api_key), timeout_s=timeout, on_obstacle=waiting.heard)
     try:
-        raise typer.Exit(call_once(client, waiting, endpoint, route, payload, cost=cost, stream=stream))
+        raise typer.Exit(call_once(client, waiting, endpoint, route, payload, options, stream=stream))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 

@@ -6,28 +6,44 @@ import asyncio
 import contextlib
 import json
 import sys
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from pyworker.client.answer import Answer
 from pyworker.client.client import Client
+from pyworker.client.outgoing import Options
 from pyworker.client.waiting import Waiting
 
 __all__ = ["call"]
 
 
 def call(
-    client: Client, waiting: Waiting, endpoint: str, route: str, payload: dict[str, Any], *, cost: float, stream: bool
+    client: Client,
+    waiting: Waiting,
+    endpoint: str,
+    route: str,
+    payload: Mapping[str, Any] | None,
+    options: Options,
+    *,
+    stream: bool,
 ) -> int:
     """Call an endpoint once and print the answer; an error goes to stderr. Returns the exit status: 0 for 2xx."""
-    return asyncio.run(_call(client, waiting, client.call(endpoint, route, payload, cost=cost), stream))
+    return asyncio.run(_call(client, waiting, endpoint, route, payload, options, stream))
 
 
-async def _call(client: Client, waiting: Waiting, calling: AbstractAsyncContextManager[Answer], stream: bool) -> int:
+async def _call(
+    client: Client,
+    waiting: Waiting,
+    name: str,
+    route: str,
+    payload: Mapping[str, Any] | None,
+    options: Options,
+    stream: bool,
+) -> int:
     async with contextlib.AsyncExitStack() as opened:
         await opened.enter_async_context(client)
         async with waiting.shown():
-            answer = await opened.enter_async_context(calling)
+            endpoint = await client.endpoint(name)
+            answer = await opened.enter_async_context(endpoint.open(route, payload, **options))
         out = sys.stdout.buffer if answer.ok else sys.stderr.buffer
         if not answer.ok:
             _write(out, f"the worker at {answer.worker_url} answers {answer.status}:\n".encode())

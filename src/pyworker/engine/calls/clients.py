@@ -12,7 +12,7 @@ from pyworker.engine.calls.http import ENGINE, SCALER, answer, key_in, read_body
 from pyworker.engine.core.keys import owner
 from pyworker.engine.engine import Engine, moment
 from pyworker.engine.scaler import Scaler
-from pyworker.errors import PyWorkerError
+from pyworker.errors import PyWorkerError, WrongKey
 from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer, parse
 from pyworker.wire_routes import RouteAnswers, parse_route_requests
 
@@ -29,7 +29,7 @@ async def route(request: web.Request) -> web.Response:
 
 
 async def routes(request: web.Request) -> web.Response:
-    """The same for several requests of one client. None is held; one that is refused is told so when it asks alone."""
+    """The same for several requests of one key. None is held; one that is refused is told why when it asks alone."""
     batch = parse_route_requests(await read_body(request))
     key = key_in(request, batch.api_key)
     found = [await _found_now(request, query, key) for query in batch.requests]
@@ -40,6 +40,8 @@ async def _found_now(request: web.Request, query: RouteRequest, key: str | None)
     query.api_key, query.wait = key, None
     try:
         return await find_worker(request.app[ENGINE], request.app[SCALER], query)
+    except WrongKey:
+        raise
     except PyWorkerError:
         return None
 
