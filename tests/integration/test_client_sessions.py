@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pyworker.client import Client, Endpoint
+from pyworker.client.serverless import Serverless
 from pyworker.errors import AnsweredWithError, NoAnswerInTime, SessionGone, WorkerUnreachable
 from pyworker.testing import FakeRequest, answer, by_hand, stream
 from pyworker.worker.core.gate import Mode
@@ -129,3 +130,19 @@ async def test_a_session_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
         with pytest.raises(NoAnswerInTime):
             async with endpoint.session(timeout_s=0):
                 pass
+
+
+async def test_scripts_for_the_sdk_have_sessions_too(tmp_path: Path) -> None:
+    async with an_endpoint(tmp_path) as (_, rig), Serverless("k", autoscaler_url=rig.engine.url) as client:
+        listed = {"results": [{"endpoint_name": "hello", "id": 1, "api_key": "its-own", "user_id": 0}]}
+        rig.engine.on("/api/v0/endptjobs/", answer({"success": True, **listed}))
+        rig.model.on("/generate_stream", stream(['data: {"t": 1}\n\n']))
+        endpoint = await client.get_endpoint("hello")
+        async with await endpoint.session(cost=5, lifetime=30) as session:
+            assert (session.url, await session.is_open()) == (rig.url, True)
+            assert (await session.request("/generate", payload()))["response"] == {"response": "Hi"}
+            streamed = await session.request("/generate_stream", payload(), stream=True)
+            assert [event async for event in streamed["response"]] == [{"t": 1}]
+        assert not await session.is_open()
+        with pytest.raises(SessionGone):
+            await session.request("/generate", payload())

@@ -62,15 +62,36 @@ class Endpoint(Requests):
     ) -> AsyncGenerator[Session, None]:
         """One worker for several requests; it ends with the block, and ``lifetime`` (s) after its last request.
 
-        ``cost`` is the workload that it reserves there. ``on_close_payload`` goes to that route of the model at its
-        end. Raises AnsweredWithError, EngineUnreachable, EngineRefused, WorkerUnreachable, NoAnswerInTime.
+        The rest is as ``open_session`` has it.
         """
-        spec = {"lifetime": lifetime, "on_close_route": on_close_route, "on_close_payload": on_close_payload}
-        session = await opened(self._calling, self._new_pursuit, self.name, cost, spec, timeout_s)
+        session = await self.open_session(
+            lifetime=lifetime,
+            cost=cost,
+            on_close_route=on_close_route,
+            on_close_payload=on_close_payload,
+            timeout_s=timeout_s,
+        )
         try:
             yield session
         finally:
             await session.close()
+
+    async def open_session(
+        self,
+        *,
+        lifetime: float = 60.0,
+        cost: float = 100.0,
+        on_close_route: str | None = None,
+        on_close_payload: Any = None,
+        timeout_s: float | None = None,
+    ) -> Session:
+        """The same, to be closed by whoever opens it.
+
+        ``cost`` is the workload that it reserves there. ``on_close_payload`` goes to that route of the model at its
+        end. Raises AnsweredWithError, EngineUnreachable, EngineRefused, WorkerUnreachable, NoAnswerInTime.
+        """
+        spec = {"lifetime": lifetime, "on_close_route": on_close_route, "on_close_payload": on_close_payload}
+        return await opened(self._calling, self._new_pursuit, self.name, cost, spec, timeout_s)
 
     def _pursuit(self, timeout_s: float | None) -> Pursuit:
         return self._new_pursuit(timeout_s)

@@ -11,17 +11,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
-from pyworker.client.answer import Answer
 from pyworker.client.client import Client
 from pyworker.client.instances import Instance, instance_of
 from pyworker.client.management import list_endpoints
+from pyworker.client.serverless_session import ServerlessSession, told
 from pyworker.errors import BadRequest, NotFound
 from pyworker.names import refuse_unknown
 from pyworker.settings import environment
@@ -118,22 +116,28 @@ class ServerlessEndpoint:
         ``response`` is the answer's JSON, its text or its bytes; with ``stream`` an async iterator over its events,
         each one JSON. Raises EngineUnreachable, EngineRefused, WorkerUnreachable, NoAnswerInTime.
         """
-        begun_s = time.monotonic()
         client = await self._serverless.client_of(self, timeout)
-        async with AsyncExitStack() as opened:
-            answer = await opened.enter_async_context(client.call(self.name, route, payload, cost=cost))
-            told = {
-                "ok": answer.ok,
-                "status": answer.status,
-                "content_type": answer.headers.get("Content-Type", "").partition(";")[0] or None,
-                "latency": time.monotonic() - begun_s,
-                "url": answer.worker_url,
-                "request_idx": answer.request_idx,
-            }
-            if stream and answer.ok:
-                return {"response": _events(answer, opened.pop_all()), "text": "", **told}
-            body = await answer.read()
-        return {"response": _read(body), "text": _text(body) or "", **told}
+        return await told(client.call(self.name, route, payload, cost=cost), stream=stream)
+
+    async def session(
+        self,
+        cost: float = 100,
+        lifetime: float = 60,
+        on_close_route: str | None = None,
+        on_close_payload: Any = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the name that scripts write
+    ) -> ServerlessSession:
+        """A session at one worker, to be used with ``async with``, or to be closed.
+
+        Raises AnsweredWithError, EngineUnreachable, EngineRefused, WorkerUnreachable, NoAnswerInTime.
+        """
+        client = await self._serverless.client_of(self, timeout)
+        endpoint = await client.endpoint(self.name)
+        return ServerlessSession(
+            await endpoint.open_session(
+                cost=cost, lifetime=lifetime, on_close_route=on_close_route, on_close_payload=on_close_payload
+            )
+        )
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.name} (id={self.id})>"
@@ -148,35 +152,6 @@ def _instance(keywords: Mapping[str, Any], env: Mapping[str, str]) -> Instance:
     )
     web_url = keywords.get("webserver_url")
     return at if web_url is None else Instance(at.engine_url, str(web_url).rstrip("/"), is_ours=at.is_ours)
-
-
-async def _events(answer: Answer, opened: AsyncExitStack) -> AsyncGenerator[Any]:
-    """Lines of JSON, as they are or as the data of server-sent events; other lines are left out."""
-    async with opened:
-        async for line in answer.lines():
-            data = line.removeprefix(b"data:").strip()
-            if data == b"[DONE]":
-                return
-            try:
-                event = json.loads(data)
-            except ValueError:
-                continue
-            yield event
-
-
-def _read(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        text = _text(body)
-        return body if text is None else text
-
-
-def _text(body: bytes) -> str | None:
-    try:
-        return body.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _not_here(what: str, name: str) -> AttributeError:
