@@ -466,3 +466,17 @@ async def test_closing_a_client_leaves_nothing_open() -> None:
         for late in (endpoint.request("/generate", PROMPT), client.endpoint("default")):
             with pytest.raises(CallFailed, match="within its `async with`"):
                 await late
+
+
+async def test_closing_a_client_ends_the_calls_that_are_under_way() -> None:
+    async with a_fleet() as (engine, fleet):
+        async with Client(engine.url, API_KEY) as client:
+            endpoint = await client.endpoint("default")
+            held = [asyncio.create_task(endpoint.request("/generate", PROMPT)) for _ in range(3)]
+            await asyncio.wait(held, timeout=0.2)
+            worker = await fleet.join()
+            worker.on("/generate", by_hand)
+            await begun(worker)
+        for call in held:
+            with pytest.raises(CallFailed):
+                await asyncio.wait_for(call, 10)

@@ -120,3 +120,43 @@ async def test_errors_are_those_of_the_other() -> None:
             client.endpoint("default").request("/generate", PROMPT, timeout_s=0.3)
 
     await in_a_thread(work, lambda worker: worker.on("/generate", by_hand))
+
+
+async def test_what_is_told_of_obstacles_may_not_call_itself() -> None:
+    refused: list[str] = []
+
+    def work(url: str) -> None:
+        def ask_again(_: str) -> None:
+            try:
+                client.endpoint("default")
+            except CallFailed as error:
+                refused.append(str(error))
+
+        client = sync.Client(url, API_KEY, on_obstacle=ask_again)
+        with client:
+            assert client.endpoint("default").request("/generate", PROMPT).ok
+        assert ["cannot wait for itself" in each for each in refused] == [True]
+
+    def busy_at_first(worker: ReportingWorker) -> None:
+        worker.on("/generate", answer({}, status=502), answer({}))
+
+    await in_a_thread(work, busy_at_first)
+
+
+async def test_an_answer_may_be_looked_at_before_its_body() -> None:
+    def work(url: str) -> None:
+        with sync.Client(url, API_KEY) as client:
+            endpoint = client.endpoint("default")
+            with endpoint.open("/s", PROMPT) as opened:
+                assert (opened.status, opened.ok) == (200, True)
+                assert list(opened.events()) == [Event("1"), Event("2")]
+            with endpoint.open("/generate", PROMPT) as opened:
+                assert opened.read() == b'{"response":"Hi"}'
+            with endpoint.open("/generate", PROMPT) as opened:
+                assert b"".join(opened.chunks()) == b'{"response":"Hi"}'
+            session = endpoint.open_session()
+            session.close()
+            with pytest.raises(SessionGone):
+                session.request("/generate", PROMPT)
+
+    await in_a_thread(work)

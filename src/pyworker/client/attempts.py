@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 import yarl
 
-from pyworker.client.failures import WorkerLost
+from pyworker.client.failures import WorkerLost, raise_closed
 from pyworker.client.pursuit import Pursuit
 from pyworker.client.retry import ASK_AGAIN, NEVER, Retry, goes_again, read_retry_after
 from pyworker.errors import WorkerUnreachable
@@ -108,6 +108,9 @@ async def sent(
         return None
     except (aiohttp.ClientError, ConnectionError) as error:
         raise WorkerLost(f"the worker at {routed.url} gave no answer: {error}") from None
+    except RuntimeError:
+        raise_closed(http)
+        raise
 
 
 def _obstacle(outcome: _Outcome) -> str:

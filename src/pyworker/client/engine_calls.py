@@ -8,7 +8,7 @@ from typing import Final
 
 import aiohttp
 
-from pyworker.client.failures import is_passing, no_engine, not_an_engine, refused
+from pyworker.client.failures import is_passing, no_engine, not_an_engine, raise_closed, refused
 from pyworker.errors import EngineRefused, EngineUnreachable, NotFound, PyWorkerError
 from pyworker.net import tls_for_workers
 from pyworker.wire import RouteAnswer, RouteRequest, WaitingAnswer, dump, parse_route_answer
@@ -109,6 +109,9 @@ class EngineCalls:
                 answered = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             raise no_engine(url, error) from None
+        except RuntimeError:
+            raise_closed(self._http)
+            raise
         if response.status != 200:
             raise refused(response.status, answered, response.headers.get("Retry-After"))
         return answered

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pyworker.client.retry import read_retry_after
-from pyworker.errors import EngineRefused, EngineUnreachable, WorkerUnreachable
+from pyworker.errors import CallFailed, EngineRefused, EngineUnreachable, WorkerUnreachable
 
-__all__ = ["WorkerLost", "is_passing", "no_engine", "not_an_engine", "refused"]
+if TYPE_CHECKING:
+    import aiohttp  # which commands that use no event loop need not wait for
+
+__all__ = ["WorkerLost", "is_passing", "no_engine", "not_an_engine", "raise_closed", "refused"]
 
 _BASE = re.compile("(?:[a-zA-Z]*://)?[^/]*")
 _PASSING = frozenset({500, 502, 503, 504})
@@ -49,6 +53,12 @@ def not_an_engine(url: str, why: object) -> EngineRefused:
 def is_passing(error: EngineUnreachable | EngineRefused) -> bool:
     """Whether an engine that was there may be there again in a moment."""
     return isinstance(error, EngineUnreachable) or error.answered_status in _PASSING
+
+
+def raise_closed(http: aiohttp.ClientSession) -> None:
+    """Raise CallFailed when the client was closed while it was calling; aiohttp has a RuntimeError for that."""
+    if http.closed:
+        raise CallFailed("the client was closed before this call had its answer") from None
 
 
 def _is_address(url: str) -> bool:

@@ -37,6 +37,8 @@ class LoopThread:
 
     def run(self, work: Callable[[], Awaitable[_T]]) -> _T:
         """What ``work`` gives. Whoever is interrupted meanwhile cancels it. Raises what it does, and CallFailed."""
+        if threading.current_thread() is self._thread:
+            raise CallFailed("on_obstacle is called in the client's own thread, which cannot wait for itself")
         future = self._given(work)
         if future is None:
             raise CallFailed("this client is not open: call it within its `with`")

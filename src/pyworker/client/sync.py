@@ -15,11 +15,12 @@ their own; a thread that has a loop running can use it, too, but then that loop 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from pyworker.client.answer import Answer as AsyncAnswer
 from pyworker.client.client import Client as AsyncClient
 from pyworker.client.endpoint import DEFAULT_RETRY
 from pyworker.client.endpoint import Endpoint as AsyncEndpoint
@@ -32,7 +33,7 @@ from pyworker.client.result import Result
 from pyworker.client.retry import Retry
 from pyworker.client.session import Session as AsyncSession
 
-__all__ = ["Client", "Endpoint", "Session"]
+__all__ = ["Answer", "Client", "Endpoint", "Session"]
 
 _T = TypeVar("_T")
 
@@ -85,24 +86,54 @@ class _Requests:
         """Send a request and read the whole answer, whatever its status."""
         return self._thread.run(partial(self._asked.request, route, payload, **options))
 
+    @contextmanager
+    def open(
+        self, route: str, payload: Mapping[str, Any] | None = None, **options: Unpack[Options]
+    ) -> Generator[Answer, None, None]:
+        """An answer whose body is still on its way; leaving the block before its end stops the work."""
+        opening = self._asked.open(route, payload, **options)
+        answer = self._thread.run(opening.__aenter__)
+        try:
+            yield Answer(answer, self._thread)
+        finally:
+            self._thread.clean_up(partial(opening.__aexit__, None, None, None))
+
     def stream(
         self, route: str, payload: Mapping[str, Any] | None = None, **options: Unpack[Options]
     ) -> Generator[Event, None, None]:
         """The events of an answer, each as soon as it is complete. Raises AnsweredWithError unless it is 2xx."""
-        return self._iterated(self._asked.stream(route, payload, **options))
+        return _iterated(self._thread, self._asked.stream(route, payload, **options))
 
     def stream_bytes(
         self, route: str, payload: Mapping[str, Any] | None = None, **options: Unpack[Options]
     ) -> Generator[bytes, None, None]:
         """The body of an answer as it comes. Raises AnsweredWithError unless it is 2xx."""
-        return self._iterated(self._asked.stream_bytes(route, payload, **options))
+        return _iterated(self._thread, self._asked.stream_bytes(route, payload, **options))
 
-    def _iterated(self, pieces: AsyncGenerator[_T]) -> Generator[_T, None, None]:
-        try:
-            while (piece := self._thread.run(partial(_next, pieces))) is not None:
-                yield piece
-        finally:
-            self._thread.clean_up(pieces.aclose)
+
+class Answer:
+    """Status and headers; the body may still be on its way and is read once, whole or as it comes."""
+
+    def __init__(self, answer: AsyncAnswer, thread: LoopThread) -> None:
+        self.status = answer.status
+        self.headers = answer.headers
+        self.worker_url = answer.worker_url
+        self.request_idx = answer.request_idx
+        self.ok = answer.ok
+        self._answer = answer
+        self._thread = thread
+
+    def read(self) -> bytes:
+        """The whole body. Raises WorkerUnreachable when it breaks off."""
+        return self._thread.run(self._answer.read)
+
+    def chunks(self) -> Generator[bytes, None, None]:
+        """The body as it comes. Raises WorkerUnreachable when it breaks off."""
+        return _iterated(self._thread, self._answer.chunks())
+
+    def events(self) -> Generator[Event, None, None]:
+        """Its events as they come. Raises WorkerUnreachable when it breaks off."""
+        return _iterated(self._thread, self._answer.events())
 
 
 class Endpoint(_Requests):
@@ -127,18 +158,37 @@ class Endpoint(_Requests):
         timeout_s: float | None = None,
     ) -> Generator[Session, None, None]:
         """One worker for several requests; it ends with the block, and ``lifetime`` (s) after its last request."""
-        opening: AbstractAsyncContextManager[AsyncSession] = self._endpoint.session(
+        session = self.open_session(
             lifetime=lifetime,
             cost=cost,
             on_close_route=on_close_route,
             on_close_payload=on_close_payload,
             timeout_s=timeout_s,
         )
-        session = self._thread.run(opening.__aenter__)
         try:
-            yield Session(session, self._thread)
+            yield session
         finally:
-            self._thread.clean_up(partial(opening.__aexit__, None, None, None))
+            session.close()
+
+    def open_session(
+        self,
+        *,
+        lifetime: float = 60.0,
+        cost: float = 100.0,
+        on_close_route: str | None = None,
+        on_close_payload: Any = None,
+        timeout_s: float | None = None,
+    ) -> Session:
+        """The same, to be closed by whoever opens it."""
+        opening = partial(
+            self._endpoint.open_session,
+            lifetime=lifetime,
+            cost=cost,
+            on_close_route=on_close_route,
+            on_close_payload=on_close_payload,
+            timeout_s=timeout_s,
+        )
+        return Session(self._thread.run(opening), self._thread)
 
 
 class Session(_Requests):
@@ -159,8 +209,16 @@ class Session(_Requests):
 
     def close(self) -> None:
         """End it, whatever it is doing."""
-        self._thread.run(self._session.close)
+        self._thread.clean_up(self._session.close)
 
 
 async def _next(pieces: AsyncGenerator[_T]) -> _T | None:
     return await anext(pieces, None)
+
+
+def _iterated(thread: LoopThread, pieces: AsyncGenerator[_T]) -> Generator[_T, None, None]:
+    try:
+        while (piece := thread.run(partial(_next, pieces))) is not None:
+            yield piece
+    finally:
+        thread.clean_up(pieces.aclose)
