@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -11,7 +10,7 @@ from typing import Any, Final
 import aiohttp
 
 from pyworker.client.answer import Answer
-from pyworker.client.calling import Calling
+from pyworker.client.calling import Calling, begun
 from pyworker.client.endpoint import DEFAULT_RETRY, Endpoint
 from pyworker.client.engine_calls import EngineCalls
 from pyworker.client.gathering import Gathering
@@ -113,15 +112,8 @@ class Client:
     @asynccontextmanager
     async def _answered(self, endpoint: str, out: Outgoing, cost: float) -> AsyncGenerator[Answer, None]:
         pursuit = self._pursuit(None)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                answered = await self._calling.first(pursuit, endpoint, cost, out, NEVER)
-        except TimeoutError:
-            raise pursuit.overdue() from None
-        try:
-            yield Answer(answered.response, answered.routed.url, answered.routed.request_idx)
-        finally:
-            answered.response.close()
+        async with begun(pursuit, self._calling.first(pursuit, endpoint, cost, out, NEVER)) as answer:
+            yield answer
 
     def _require_open(self) -> None:
         if not self._is_open:

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Final, Unpack
 
 from pyworker.client.attempts import Answered
 from pyworker.client.calling import Calling
 from pyworker.client.hedging import Hedge, HedgeBudget
-from pyworker.client.outgoing import Outgoing
+from pyworker.client.outgoing import Outgoing, SessionOptions
 from pyworker.client.pursuit import Pursuit
 from pyworker.client.racing import raced
 from pyworker.client.requests import Requests
@@ -51,47 +51,20 @@ class Endpoint(Requests):
         return f"<Endpoint {self.name}>"
 
     @asynccontextmanager
-    async def session(
-        self,
-        *,
-        lifetime: float = 60.0,
-        cost: float = 100.0,
-        on_close_route: str | None = None,
-        on_close_payload: Any = None,
-        timeout_s: float | None = None,
-    ) -> AsyncGenerator[Session, None]:
-        """One worker for several requests; it ends with the block, and ``lifetime`` (s) after its last request.
+    async def session(self, **options: Unpack[SessionOptions]) -> AsyncGenerator[Session, None]:
+        """One worker for several requests, until the block ends. It ends, too, ``lifetime`` s after its last request.
 
-        The rest is as ``open_session`` has it.
+        Raises AnsweredWithError, EngineUnreachable, EngineRefused, WorkerUnreachable, NoAnswerInTime.
         """
-        session = await self.open_session(
-            lifetime=lifetime,
-            cost=cost,
-            on_close_route=on_close_route,
-            on_close_payload=on_close_payload,
-            timeout_s=timeout_s,
-        )
+        session = await self.open_session(**options)
         try:
             yield session
         finally:
             await session.close()
 
-    async def open_session(
-        self,
-        *,
-        lifetime: float = 60.0,
-        cost: float = 100.0,
-        on_close_route: str | None = None,
-        on_close_payload: Any = None,
-        timeout_s: float | None = None,
-    ) -> Session:
-        """The same, to be closed by whoever opens it.
-
-        ``cost`` is the workload that it reserves there. ``on_close_payload`` goes to that route of the model at its
-        end. Raises AnsweredWithError, EngineUnreachable, EngineRefused, WorkerUnreachable, NoAnswerInTime.
-        """
-        spec = {"lifetime": lifetime, "on_close_route": on_close_route, "on_close_payload": on_close_payload}
-        return await opened(self._calling, self._new_pursuit, self.name, cost, spec, timeout_s)
+    async def open_session(self, **options: Unpack[SessionOptions]) -> Session:
+        """The same, to be closed by whoever opens it."""
+        return await opened(self._calling, self._new_pursuit, self.name, options)
 
     def _pursuit(self, timeout_s: float | None) -> Pursuit:
         return self._new_pursuit(timeout_s)

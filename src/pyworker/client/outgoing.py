@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypedDict
 from pyworker.errors import BadRequest
 from pyworker.wire import AuthData, dump, dump_auth_header
 
-__all__ = ["Message", "Options", "Outgoing", "as_it_is", "enveloped", "outgoing"]
+__all__ = ["Message", "Options", "Outgoing", "SessionOptions", "as_it_is", "enveloped", "outgoing"]
 
 _JSON: Final = {"Content-Type": "application/json"}
 
@@ -36,10 +36,25 @@ class Options(TypedDict, total=False):
     """
 
     cost: float
-    timeout_s: float
+    timeout_s: float | None
     method: str
     body: bytes
     headers: Mapping[str, str]
+
+
+class SessionOptions(TypedDict, total=False):
+    """What may be said of a session.
+
+    ``lifetime``: s after its last request, 60 unless said otherwise. ``cost``: the workload that it reserves, 100
+    unless said otherwise. ``on_close_payload`` goes to the model's ``on_close_route`` at its end. ``timeout_s``: until
+    it is open.
+    """
+
+    lifetime: float
+    cost: float
+    on_close_route: str | None
+    on_close_payload: Any
+    timeout_s: float | None
 
 
 def outgoing(route: str, payload: Mapping[str, Any] | None, options: Options) -> Outgoing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
@@ -11,6 +10,7 @@ from typing import Any, Unpack
 
 from pyworker.client.answer import Answer
 from pyworker.client.attempts import Answered
+from pyworker.client.calling import begun, whole
 from pyworker.client.events import Event
 from pyworker.client.outgoing import Options, Outgoing, outgoing
 from pyworker.client.pursuit import Pursuit
@@ -36,18 +36,7 @@ class Requests(ABC):
     async def request(self, route: str, payload: Mapping[str, Any] | None = None, **options: Unpack[Options]) -> Result:
         """Send a request and read the whole answer, whatever its status."""
         out, pursuit = outgoing(route, payload, options), self._pursuit(options.get("timeout_s"))
-        try:
-            async with asyncio.timeout(pursuit.left_s):
-                answered = await self._first(pursuit, out, options.get("cost", 100.0))
-                first_byte_s = time.monotonic()
-                pursuit.reason = f"the answer of the worker at {answered.routed.url} has begun and did not end"
-                answer = Answer(answered.response, answered.routed.url, answered.routed.request_idx)
-                try:
-                    body = await answer.read()
-                finally:
-                    answered.response.close()
-        except TimeoutError:
-            raise pursuit.overdue() from None
+        answer, body, first_byte_s, _ = await whole(pursuit, self._first(pursuit, out, options.get("cost", 100.0)))
         began_s = pursuit.began_s
         timings = Timings(pursuit.found_s - began_s, first_byte_s - began_s, time.monotonic() - began_s)
         return Result(answer.status, answer.headers, body, answer.worker_url, answer.request_idx, timings)
@@ -58,15 +47,8 @@ class Requests(ABC):
     ) -> AsyncGenerator[Answer, None]:
         """An answer whose body is still on its way; leaving the block before its end stops the work."""
         out, pursuit = outgoing(route, payload, options), self._pursuit(options.get("timeout_s"))
-        try:
-            async with asyncio.timeout(pursuit.left_s):
-                answered = await self._first(pursuit, out, options.get("cost", 100.0))
-        except TimeoutError:
-            raise pursuit.overdue() from None
-        try:
-            yield Answer(answered.response, answered.routed.url, answered.routed.request_idx)
-        finally:
-            answered.response.close()
+        async with begun(pursuit, self._first(pursuit, out, options.get("cost", 100.0))) as answer:
+            yield answer
 
     async def stream(
         self, route: str, payload: Mapping[str, Any] | None = None, **options: Unpack[Options]

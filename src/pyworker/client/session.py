@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import aiohttp
 import msgspec
 
-from pyworker.client.answer import Answer
 from pyworker.client.attempts import Answered, first_answer
-from pyworker.client.calling import Calling
-from pyworker.client.outgoing import Message, Outgoing, enveloped
+from pyworker.client.calling import Calling, whole
+from pyworker.client.outgoing import Message, Outgoing, SessionOptions, enveloped
 from pyworker.client.pursuit import Pursuit
 from pyworker.client.requests import Requests
 from pyworker.client.retry import NEVER
@@ -87,43 +85,29 @@ class Session(Requests):
         def message(auth_data: AuthData, session_id: str | None) -> Message:
             return Message(dump({"session_id": session_id, "session_auth": auth_data}), _JSON)
 
-        pursuit = self._new_pursuit(END_S)
-        try:
-            async with asyncio.timeout(END_S):
-                response = await self._send(self._routed, Outgoing("POST", route, message))
-                try:
-                    return response.status, await Answer(response, self.worker_url).read()
-                finally:
-                    response.close()
-        except TimeoutError:
-            raise pursuit.overdue() from None
+        async def first() -> Answered:
+            return Answered(await self._send(self._routed, Outgoing("POST", route, message)), self._routed)
+
+        answered = await whole(self._new_pursuit(END_S), first())
+        return answered.answer.status, answered.body
 
 
 async def opened(
-    calling: Calling,
-    new_pursuit: Callable[[float | None], Pursuit],
-    endpoint: str,
-    cost: float,
-    spec: Mapping[str, Any],
-    timeout_s: float | None,
+    calling: Calling, new_pursuit: Callable[[float | None], Pursuit], endpoint: str, options: SessionOptions
 ) -> Session:
     """A new session at a worker of this endpoint."""
-    pursuit = new_pursuit(timeout_s)
+    pursuit, cost = new_pursuit(options.get("timeout_s")), options.get("cost", 100.0)
+    spec = {"lifetime": options.get("lifetime", 60.0)}
+    spec |= {name: options.get(name) for name in ("on_close_route", "on_close_payload")}
+    out = enveloped("/session/create", spec)
+    answer, body, _, routed = await whole(pursuit, calling.first(pursuit, endpoint, cost, out, NEVER))
+    if answer.status != 201:
+        words = body[:500].decode(errors="replace")
+        raise AnsweredWithError(
+            f"the worker at {answer.worker_url} opens no session, it answers {answer.status}: {words}"
+        )
     try:
-        async with asyncio.timeout(pursuit.left_s):
-            answered = await calling.first(pursuit, endpoint, cost, enveloped("/session/create", spec), NEVER)
-            try:
-                body = await Answer(answered.response, answered.routed.url).read()
-            finally:
-                answered.response.close()
-    except TimeoutError:
-        raise pursuit.overdue() from None
-    status, url = answered.response.status, answered.routed.url
-    try:
-        if status == 201:
-            return Session(calling, new_pursuit, answered.routed, str(msgspec.json.decode(body)["session_id"]))
+        session_id = str(msgspec.json.decode(body)["session_id"])
     except (msgspec.DecodeError, KeyError, TypeError):
-        raise AnsweredWithError(f"the worker at {url} opened a session and did not name it") from None
-    raise AnsweredWithError(
-        f"the worker at {url} opens no session, it answers {status}: {body[:500].decode(errors='replace')}"
-    )
+        raise AnsweredWithError(f"the worker at {answer.worker_url} opened a session and did not name it") from None
+    return Session(calling, new_pursuit, routed, session_id)

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypedDict, TypeVar, Unpack
 
 from pyworker.client.answer import Answer as AsyncAnswer
 from pyworker.client.client import Client as AsyncClient
@@ -27,30 +27,30 @@ from pyworker.client.endpoint import Endpoint as AsyncEndpoint
 from pyworker.client.events import Event
 from pyworker.client.hedging import Hedge
 from pyworker.client.loop_thread import LoopThread
-from pyworker.client.outgoing import Options
+from pyworker.client.outgoing import Options, SessionOptions
 from pyworker.client.requests import Requests
 from pyworker.client.result import Result
 from pyworker.client.retry import Retry
 from pyworker.client.session import Session as AsyncSession
 
-__all__ = ["Answer", "Client", "Endpoint", "Session"]
+__all__ = ["Answer", "Client", "ClientOptions", "Endpoint", "Session"]
 
 _T = TypeVar("_T")
+
+
+class ClientOptions(TypedDict, total=False):
+    """What may be said of a client: as of ``pyworker.client.Client``."""
+
+    timeout_s: float
+    web_url: str | None
+    on_obstacle: Callable[[str], None] | None
 
 
 class Client:
     """Calls endpoints through one engine; to be used with ``with``. What it is told is what the other one is told."""
 
-    def __init__(
-        self,
-        engine_url: str,
-        api_key: str,
-        *,
-        timeout_s: float = 600.0,
-        web_url: str | None = None,
-        on_obstacle: Callable[[str], None] | None = None,
-    ) -> None:
-        self._client = AsyncClient(engine_url, api_key, timeout_s=timeout_s, web_url=web_url, on_obstacle=on_obstacle)
+    def __init__(self, engine_url: str, api_key: str, **options: Unpack[ClientOptions]) -> None:
+        self._client = AsyncClient(engine_url, api_key, **options)
         self._thread = LoopThread()
 
     def __enter__(self) -> Self:
@@ -148,47 +148,17 @@ class Endpoint(_Requests):
         return repr(self._endpoint)
 
     @contextmanager
-    def session(
-        self,
-        *,
-        lifetime: float = 60.0,
-        cost: float = 100.0,
-        on_close_route: str | None = None,
-        on_close_payload: Any = None,
-        timeout_s: float | None = None,
-    ) -> Generator[Session, None, None]:
-        """One worker for several requests; it ends with the block, and ``lifetime`` (s) after its last request."""
-        session = self.open_session(
-            lifetime=lifetime,
-            cost=cost,
-            on_close_route=on_close_route,
-            on_close_payload=on_close_payload,
-            timeout_s=timeout_s,
-        )
+    def session(self, **options: Unpack[SessionOptions]) -> Generator[Session, None, None]:
+        """One worker for several requests, until the block ends."""
+        session = self.open_session(**options)
         try:
             yield session
         finally:
             session.close()
 
-    def open_session(
-        self,
-        *,
-        lifetime: float = 60.0,
-        cost: float = 100.0,
-        on_close_route: str | None = None,
-        on_close_payload: Any = None,
-        timeout_s: float | None = None,
-    ) -> Session:
+    def open_session(self, **options: Unpack[SessionOptions]) -> Session:
         """The same, to be closed by whoever opens it."""
-        opening = partial(
-            self._endpoint.open_session,
-            lifetime=lifetime,
-            cost=cost,
-            on_close_route=on_close_route,
-            on_close_payload=on_close_payload,
-            timeout_s=timeout_s,
-        )
-        return Session(self._thread.run(opening), self._thread)
+        return Session(self._thread.run(partial(self._endpoint.open_session, **options)), self._thread)
 
 
 class Session(_Requests):
