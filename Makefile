@@ -46,6 +46,7 @@ bench: setup sdk-venv
 	PYWORKER_SDK_PYTHON="$${PYWORKER_SDK_PYTHON:-$$PWD/.venv-sdk/bin/python}" $(BIN)/python -m benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks.engine_decisions
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.client
 
 lock: setup
 	@scripts/lock

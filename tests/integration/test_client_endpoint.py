@@ -434,6 +434,22 @@ async def test_a_key_that_is_revoked_ends_the_next_call_in_the_engines_words() -
             assert refused.value.answered_status == 401
 
 
+async def test_a_key_that_is_revoked_ends_the_calls_that_are_held() -> None:
+    account = {"Authorization": f"Bearer {API_KEY}"}
+    heard: list[str] = []
+    async with an_engine() as engine:
+        _, made = await engine.post("/api/v0/keys/", {"name": "mine"}, headers=account)
+        async with Client(engine.url, made["api_key"], on_obstacle=heard.append) as client:
+            endpoint = await client.endpoint("default")
+            calls = [asyncio.create_task(endpoint.request("/generate", PROMPT)) for _ in range(3)]
+            await until(lambda: len(heard) >= 3)
+            async with engine.http.delete(f"{engine.url}/api/v0/keys/{made['id']}/", headers=account) as response:
+                assert response.status == 200
+            for call in calls:
+                with pytest.raises(EngineRefused, match="key"):
+                    await call
+
+
 async def test_an_endpoint_that_is_deleted_lets_those_who_are_held_know() -> None:
     heard: list[str] = []
     async with an_engine() as engine, Client(engine.url, API_KEY, on_obstacle=heard.append) as client:
