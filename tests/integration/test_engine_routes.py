@@ -70,3 +70,10 @@ async def test_bad_input_names_what_is_wrong(body: Any, word: str) -> None:
         status, answered = await engine.post("/routes/", body, headers={"Authorization": f"Bearer {API_KEY}"})
         assert status == 400
         assert word in answered["msg"]
+
+
+async def test_a_body_that_is_too_large_for_that_is_not_read() -> None:
+    async with an_engine() as engine:
+        too_large = engine.http.post(f"{engine.url}/routes/", data=b"[" + b" " * 300_000)
+        async with too_large as response:
+            assert response.status == 413

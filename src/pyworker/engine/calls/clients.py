@@ -19,6 +19,7 @@ from pyworker.wire_routes import RouteAnswers, parse_route_requests
 __all__ = ["find_worker", "route", "routes"]
 
 MOST_ROUTE_BYTES: Final = 16 * 1024
+MOST_ROUTES_BYTES: Final = 16 * MOST_ROUTE_BYTES
 
 
 async def route(request: web.Request) -> web.Response:
@@ -30,7 +31,7 @@ async def route(request: web.Request) -> web.Response:
 
 async def routes(request: web.Request) -> web.Response:
     """The same for several requests of one key. None is held; one that is refused is told why when it asks alone."""
-    batch = parse_route_requests(await read_body(request))
+    batch = parse_route_requests(await read_body(request, MOST_ROUTES_BYTES))
     key = key_in(request, batch.api_key)
     found = [await _found_now(request, query, key) for query in batch.requests]
     return answer(RouteAnswers(found))
