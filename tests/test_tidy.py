@@ -20,7 +20,7 @@ USUAL_FUNCTION_LINES = 30
 USUAL_SHARE = 0.95
 
 PURE = re.compile(
-    r"pyworker\.(wire|wire_management|wire_check|wire_routes|errors|headers|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)*|client\.(retry|hedging|outgoing|events)|gateway\.(asked|answers)"
+    r"pyworker\.(wire|wire_management|wire_check|wire_dashboard|wire_routes|errors|headers|fields|tickets|names|worker\.core(\.\w+)?|engine\.core(\.\w+)*|client\.(retry|hedging|outgoing|events)|gateway\.(asked|answers)"
     r"|instance\.(order|surroundings)|running\.plan|checking\.(findings|values|verdicts)|scaffold\.(naming|servers))"
 )
 IMPURE = {"asyncio", "aiohttp", "os", "time", "logging", "socket", "subprocess", "threading", "random", "secrets"}
@@ -42,6 +42,7 @@ CATCHES_EVERYTHING = {
     "src/pyworker/engine/instances.py": {"Instances._carry_out"},
     "src/pyworker/engine/journal.py": {"Journal.keep_writing"},
     "src/pyworker/engine/scaler.py": {"Scaler.keep_scaling"},
+    "src/pyworker/engine/telling.py": {"keep_telling"},
     "src/pyworker/fields.py": {"_hints"},
     "src/pyworker/logs.py": {"_Handler.emit"},
     "src/pyworker/worker/inbound/app.py": {"_answer_errors.answer_errors"},

@@ -12,14 +12,14 @@ import struct
 import msgspec
 import pytest
 
-from pyworker import errors, wire, wire_management, wire_routes
+from pyworker import errors, wire, wire_dashboard, wire_management, wire_routes
 from pyworker.tickets import TicketKey, issue_ticket, read_ticket
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "wire.md").read_text()
 MESSAGES = [
     message
-    for module in (wire, wire_management, wire_routes)
+    for module in (wire, wire_dashboard, wire_management, wire_routes)
     for name in module.__all__
     if isinstance(message := getattr(module, name), type)
 ]

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 
 from pyworker.connections import serving
+from pyworker.engine.calls.dashboard import ASSETS, GATEWAY, Asset, on_prepare, read_assets
 from pyworker.engine.calls.http import ENGINE, INTAKE, MANAGEMENT, SCALER, errors_as_json
 from pyworker.engine.calls.routes import ROUTES
 from pyworker.engine.core.scaling.memory import Tempo
@@ -23,6 +24,7 @@ from pyworker.engine.instances import Instances
 from pyworker.engine.management import Management
 from pyworker.engine.providers.base import Provider
 from pyworker.engine.scaler import Scaler
+from pyworker.engine.telling import keep_telling
 from pyworker.errors import ConfigurationError
 from pyworker.gateway.gateway import Gateway
 from pyworker.intake import Intake
@@ -70,6 +72,7 @@ async def running_engine(
         stack.push_async_callback(instances.close)
         await stack.enter_async_context(_meanwhile(scaler.keep_scaling()))
         await stack.enter_async_context(_meanwhile(management.keep_deleting()))
+        await stack.enter_async_context(_meanwhile(keep_telling(engine, scaler)))
         yield RunningEngine(engine.url, engine, management, scaler, new_key)
 
 
@@ -122,7 +125,7 @@ async def _serve(stack: AsyncExitStack, engine: Engine, management: Management, 
     config = engine.config
     gateway = await stack.enter_async_context(Gateway(EngineRouter(engine, scaler)))
     engine.meters.gateway = gateway.meters
-    app = _app(engine, management, scaler, gateway)
+    app = _app(engine, management, scaler, gateway, await asyncio.to_thread(read_assets))
     tls = server_tls(config.tls)
     try:
         host, port = await stack.enter_async_context(
@@ -137,13 +140,17 @@ async def _serve(stack: AsyncExitStack, engine: Engine, management: Management, 
     return config.public_url or f"{'https' if config.tls else 'http'}://{_reachable(host)}:{port}"
 
 
-def _app(engine: Engine, management: Management, scaler: Scaler, gateway: Gateway) -> web.Application:
+def _app(
+    engine: Engine, management: Management, scaler: Scaler, gateway: Gateway, assets: dict[str, Asset]
+) -> web.Application:
     app = web.Application(middlewares=[errors_as_json])
     config = engine.config
     app[INTAKE] = Intake(
         max_body_bytes=config.max_body_bytes, max_held_bytes=config.max_held_bytes, free_bytes=config.free_bytes
     )
     app[ENGINE], app[MANAGEMENT], app[SCALER] = engine, management, scaler
+    app[ASSETS], app[GATEWAY] = assets, gateway
+    app.on_response_prepare.append(on_prepare)
     app.add_routes([*ROUTES, *gateway.routes()])
     return app
 

@@ -19,6 +19,7 @@ from pyworker.engine.core.dispatch import Dispatcher, Moment
 from pyworker.engine.core.endpoints import Endpoint
 from pyworker.engine.core.keys import Keys
 from pyworker.engine.core.limits import Limits, Rates
+from pyworker.engine.core.logins import Logins
 from pyworker.engine.core.numbers import Numbers
 from pyworker.engine.core.registry import Registry
 from pyworker.engine.core.signing import Signer
@@ -98,6 +99,7 @@ class Engine:
         self.pressure = Pressure()
         self.limits = Limits(config.rates)
         self.feed = Feed()
+        self.logins = Logins()
         self.journal = Journal(store, self.thread, self.changes, self.feed.publish, time.time)
         self.meters = Meters()
         self.url = ""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from pyworker.wire import dump
+from pyworker.wire_dashboard import Figures
 
 __all__ = ["Feed"]
 
 MOST_UNREAD: Final = 1_000
 MOST_LISTENERS: Final = 100
+FEW_UNREAD: Final = 5
 KEEP_ALIVE_S: Final = 15.0
+FIGURES: Final = "figures"
 _END: Final = b""
 
 
@@ -21,7 +24,7 @@ class Feed:
     """Whoever listens too slowly is told to read ``/state`` anew, and goes on from there."""
 
     def __init__(self) -> None:
-        self._listeners: set[asyncio.Queue[bytes]] = set()
+        self._listeners: dict[asyncio.Queue[bytes], bool] = {}  # and whether they want figures
         self._number = 0
 
     @property
@@ -33,15 +36,31 @@ class Feed:
         """Tell all who listen; costs nothing when nobody does."""
         if not self._listeners:
             return
-        self._number += 1
-        event = b"id: %d\nevent: %b\ndata: %b\n\n" % (self._number, kind.encode(), dump(data))
+        event = self._event(kind, data)
         for listener in self._listeners:
             self._tell(listener, event)
 
-    async def listen(self) -> AsyncGenerator[bytes]:
-        """Server-sent events (WHATWG HTML, 9.2), with a comment every KEEP_ALIVE_S, until the engine ends."""
-        with self._listener() as listener:
+    @property
+    def wants_figures(self) -> bool:
+        """Whether anybody who listens wants figures."""
+        return any(self._listeners.values())
+
+    def tell_figures(self, figures: Figures) -> None:
+        """For those who want them. Who reads slowly gets fewer: the next ones say all that these do."""
+        event = self._event(FIGURES, figures)
+        for listener, wants in self._listeners.items():
+            if wants and listener.qsize() < FEW_UNREAD:
+                listener.put_nowait(event)
+
+    async def listen(self, figures: Callable[[], Figures] | None = None) -> AsyncGenerator[bytes]:
+        """Server-sent events (WHATWG HTML, 9.2), with a comment every KEEP_ALIVE_S, until the engine ends.
+
+        With ``figures`` those are told, too; first of all as they are now.
+        """
+        with self._listener(wants_figures=figures is not None) as listener:
             yield b"retry: 1000\n\n"
+            if figures is not None:
+                yield self._event(FIGURES, figures())
             while True:
                 try:
                     async with asyncio.timeout(KEEP_ALIVE_S):
@@ -57,14 +76,18 @@ class Feed:
         for listener in self._listeners:
             self._tell(listener, _END)
 
+    def _event(self, kind: str, data: Any) -> bytes:
+        self._number += 1
+        return b"id: %d\nevent: %b\ndata: %b\n\n" % (self._number, kind.encode(), dump(data))
+
     @contextmanager
-    def _listener(self) -> Generator[asyncio.Queue[bytes]]:
+    def _listener(self, *, wants_figures: bool) -> Generator[asyncio.Queue[bytes]]:
         listener: asyncio.Queue[bytes] = asyncio.Queue(MOST_UNREAD)
-        self._listeners.add(listener)
+        self._listeners[listener] = wants_figures
         try:
             yield listener
         finally:
-            self._listeners.discard(listener)
+            del self._listeners[listener]
 
     def _tell(self, listener: asyncio.Queue[bytes], event: bytes) -> None:
         if listener.full():

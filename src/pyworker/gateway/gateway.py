@@ -20,6 +20,7 @@ from pyworker.gateway.asked import COST_HEADER, OPENAI, PLAIN, Asked, claim_in, 
 from pyworker.gateway.meters import Meters
 from pyworker.gateway.relay import Relay
 from pyworker.gateway.router import Router
+from pyworker.gateway.way import Way
 from pyworker.headers import request_headers
 from pyworker.intake import Intake
 from pyworker.net import keep_alive_socket
@@ -75,13 +76,14 @@ class Gateway:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
         began_s = time.monotonic()
-        relay = Relay(request)
+        relay, way = Relay(request), Way(self._router.ask, began_s)
         self.meters.in_flight += 1
         try:
-            asked, answered = await self._first_answer(request, relay)
+            asked, answered = await self._first_answer(request, relay, way)
+            way.answered()
             self.meters.answered(asked.endpoint, answered.response.status, time.monotonic() - began_s)
             try:
-                return await relay.answer(answered)
+                return await relay.answer(answered, way)
             except WorkerUnreachable:
                 self.meters.broke_off(asked.endpoint)
                 raise
@@ -94,7 +96,7 @@ class Gateway:
             self.meters.in_flight -= 1
             self.meters.held_bytes = self._intake.held_bytes
 
-    async def _first_answer(self, request: web.Request, relay: Relay) -> tuple[Asked, Answered]:
+    async def _first_answer(self, request: web.Request, relay: Relay, way: Way) -> tuple[Asked, Answered]:
         """Read the request and get an answer for it; the body is let go of then."""
         endpoint, target = target_in(request.rel_url.raw_path, request.rel_url.raw_query_string)
         api_key = key_in(request.headers, request.query)
@@ -104,15 +106,15 @@ class Gateway:
             self.meters.held_bytes = self._intake.held_bytes
             asked = Asked(endpoint, target, api_key, *claim_in(request.headers, body))
             pursuit = Pursuit(self._timeout_s)
-            pursuing = self._pursue(pursuit, request, asked, body)
+            pursuing = self._pursue(pursuit, request, asked, body, way)
             if not asked.wants_events:
                 return asked, await pursuing
             return asked, await _with_comments(pursuing, lambda: relay.comment(pursuit.reason))
 
-    async def _pursue(self, pursuit: Pursuit, request: web.Request, asked: Asked, body: bytes | memoryview) -> Answered:
-        find = partial(
-            find_worker, ask=self._router.ask, endpoint=asked.endpoint, cost=asked.cost, api_key=asked.api_key
-        )
+    async def _pursue(
+        self, pursuit: Pursuit, request: web.Request, asked: Asked, body: bytes | memoryview, way: Way
+    ) -> Answered:
+        find = partial(find_worker, ask=way.ask, endpoint=asked.endpoint, cost=asked.cost, api_key=asked.api_key)
         headers = _passed_on(request.raw_headers)
         send = partial(self._send, method=request.method, target=asked.target, headers=headers, body=body)
         try:

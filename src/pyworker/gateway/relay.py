@@ -12,6 +12,7 @@ from aiohttp import web
 from pyworker.client.attempts import Answered
 from pyworker.errors import PyWorkerError, WorkerUnreachable
 from pyworker.gateway.answers import error_body, error_event, failed_event, status_of
+from pyworker.gateway.way import Way
 from pyworker.headers import answer_headers
 from pyworker.wire import dump
 
@@ -36,13 +37,14 @@ class Relay:
         response = await self._begin(web.StreamResponse(headers=_EVENT_HEADERS))
         await response.write(b": " + text.replace("\n", " ").encode() + b"\n\n")
 
-    async def answer(self, answered: Answered) -> web.StreamResponse:
+    async def answer(self, answered: Answered, way: Way) -> web.StreamResponse:
         """Pass a worker's answer on. Raises WorkerUnreachable when it breaks off; ``failed`` says so then."""
         worker = answered.response
         pieces = _pieces(answered)
         if self._begun is not None:
             return await self._go_on(worker, pieces, self._begun)
         headers = answer_headers(worker.raw_headers)
+        headers.add("Server-Timing", way.server_timing())
         if worker.content_length is not None and worker.content_length <= MOST_AT_ONCE_BYTES:
             body = b"".join([piece async for piece in pieces])
             if self._request.method != "HEAD":

@@ -13,6 +13,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from pyworker.engine.calls import cookie
 from pyworker.engine.core.keys import owner
 from pyworker.engine.core.limits import Buckets, source_of
 from pyworker.engine.engine import Engine
@@ -44,6 +45,7 @@ __all__ = [
     "key_in",
     "limit",
     "read_body",
+    "still_opens",
     "whole_number",
 ]
 
@@ -58,6 +60,7 @@ _BODY: Final = web.RequestKey("body", bytes)
 MOST_DIGITS: Final = 20
 ROUTE: Final = "/route/"
 _BEARER: Final = "bearer "
+_KEY: Final = web.RequestKey("key", str)  # what a call came with
 
 
 def answer(message: Any, status: int = 200) -> web.Response:
@@ -105,12 +108,30 @@ def account_only(call: Handler) -> Handler:
             stated = (await body_of(request)).get("api_key")
             body_key = stated if isinstance(stated, str) else None
         key = key_in(request, body_key)
-        engine.keys.require_account(key)
+        request[_KEY] = key or ""
+        account = _account(request, engine, key)
         request[_HOLD].vouch()
-        limit(engine.limits.management, owner(key))
+        limit(engine.limits.management, account)
         return await call(request)
 
     return guarded
+
+
+def _account(request: web.Request, engine: Engine, key: str | None) -> str:
+    """A name for whoever calls, by an account key or by a login at the dashboard. Raises WrongKey, CrossSite."""
+    if key is None and cookie.token_in(request) is not None and cookie.opens(request):
+        return cookie.account_of_login(request, engine).hex()
+    engine.keys.require_account(key)
+    return owner(key)
+
+
+def still_opens(request: web.Request, engine: Engine) -> bool:
+    """Whether the key or the login that opened a call which lasts would open it again."""
+    try:
+        _account(request, engine, request[_KEY] or None)
+    except WrongKey:
+        return False
+    return True
 
 
 def limit(buckets: Buckets, source: Hashable) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
 
 from pyworker import metrics
-from pyworker.engine.calls.http import ENGINE, SCALER, account_only, answer
+from pyworker.engine.calls.http import ENGINE, SCALER, account_only, answer, still_opens
 from pyworker.engine.calls.management import endpoint_info, group_info
 from pyworker.engine.core.endpoints import BURST_WINDOW_S, STABLE_WINDOW_S, Endpoint
 from pyworker.engine.engine import Engine, moment
 from pyworker.engine.metrics import snapshot
 from pyworker.engine.scaler import Scaler
+from pyworker.engine.telling import figures_of
 from pyworker.errors import Overloaded
 from pyworker.version import __version__
 
@@ -47,13 +49,20 @@ async def state(request: web.Request) -> web.Response:
 
 @account_only
 async def events(request: web.Request) -> web.StreamResponse:
-    """Changes as server-sent events: ``worker``, ``endpoint``, ``decision``, ``log``; ``missed``: read /state anew."""
-    feed = request.app[ENGINE].feed
+    """Changes as server-sent events: ``worker``, ``endpoint``, ``decision``, ``log``; ``missed``: read /state anew.
+
+    With ``?figures=1`` also ``figures``, once a second. Ends when the key or login that opened it opens nothing more.
+    """
+    engine = request.app[ENGINE]
+    feed = engine.feed
     if feed.is_full:
         raise Overloaded("too many listen to /events already: close one", retry_after_s=10.0)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
-    async for event in feed.listen():
+    wanted = partial(figures_of, engine, request.app[SCALER]) if request.query.get("figures") else None
+    async for event in feed.listen(wanted):
+        if not still_opens(request, engine):
+            break
         await response.write(event)
     return response
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from pyworker.engine.calls import clients, management, observing, workers
+from pyworker.engine.calls import clients, dashboard, management, observing, workers
 
 __all__ = ["ROUTES"]
 
@@ -20,4 +20,5 @@ ROUTES: Final = (
     web.post("/api/v0/sign_cert/", workers.sign_certificate),
     *management.ROUTES,
     *observing.ROUTES,
+    *dashboard.ROUTES,
 )

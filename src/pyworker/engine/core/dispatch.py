@@ -167,6 +167,7 @@ class Dispatcher:
                     self._ended.append((now_s, finished.request_idx))
                 worker.finished(finished)
                 _count(self._requests[finished.request_idx], finished, now_s)
+                worker.endpoint.times.add(finished, now_s)
 
     # --- as time passes ---
 

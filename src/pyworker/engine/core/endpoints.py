@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pyworker.engine.core.parameters import EndpointParameters, GroupParameters, Launch
+from pyworker.engine.core.times import AnswerTimes
 
 __all__ = ["BURST_WINDOW_S", "STABLE_WINDOW_S", "Arrivals", "Earlier", "Endpoint", "Group"]
 
@@ -88,6 +89,7 @@ class Endpoint:
     usual: float = 0.0
     best_per_s: float = 0.0
     stirred: bool = True
+    times: AnswerTimes = field(default_factory=AnswerTimes, repr=False)
 
     def left_s(self, epoch_s: float) -> float | None:
         """How long until it deletes itself; None when it does not."""
