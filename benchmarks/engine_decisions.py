@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from rich.console import Console
 from rich.table import Table
 
+from pyworker.engine.core.dispatch import Dispatcher
+from pyworker.engine.core.endpoints import Endpoint, Group
+from pyworker.engine.core.figures import endpoint_figures
+from pyworker.engine.core.numbers import Numbers
 from pyworker.engine.core.parameters import EndpointParameters
+from pyworker.engine.core.registry import Registry
 from pyworker.engine.core.routing import choose
 from pyworker.engine.core.scaling.decision import decide
 from pyworker.engine.core.scaling.memory import Memory
 from pyworker.engine.core.scaling.view import GroupView, Phase, View, WorkerView
+from pyworker.engine.core.signing import Signer
+from pyworker.engine.core.workers import Worker
 from pyworker.load.summary import percentile
+from pyworker.wire import FinishedRequest, WorkerStatus, dump
+from pyworker.wire_dashboard import Figures
 
 MAX_WAIT_S = 30.0
 
@@ -94,6 +105,26 @@ def scaling(workers: int, rounds: int = 300) -> Row:
     return Row(f"scaling, {workers} workers", _timed(once, rounds), "10 ms", 1e-2)
 
 
+def figures(workers: int, rounds: int = 300) -> Row:
+    """What is told each second to all who look at the dashboard: made once, and encoded."""
+    registry = Registry()
+    endpoint = registry.add_endpoint(Endpoint(1, "a"))
+    group = registry.add_group(Group(1, endpoint))
+    dispatcher = Dispatcher(registry, Signer({1: generate_private_key(65537, 2048)}, secrets.token_bytes), Numbers())
+    for number in range(1, workers + 1):
+        worker = registry.add_worker(Worker(number, group, url="http://127.0.0.1:9"), number.to_bytes(32))
+        told = WorkerStatus(id=number, mtoken="", state="ready", max_perf=100.0, cur_load=40.0, url=worker.url)
+        dispatcher.report(worker, told, 0.0)
+    for number in range(2_000):
+        ended = {"entered_queue_at": 0.0, "work_started_at": number % 7 / 10, "work_completed_at": 1.0 + number % 13}
+        endpoint.times.add(FinishedRequest(number, success=True, status="Success", **ended), 0.0)
+
+    def once(_: int) -> None:
+        dump(Figures(at=0.0, endpoints=[endpoint_figures(endpoint, registry, dispatcher, None, 1.0)]))
+
+    return Row(f"figures, {workers} workers", _timed(once, rounds), "50 ms, once a second", 5e-2)
+
+
 def _timed(once: Callable[[int], None], rounds: int) -> list[float]:
     times_s: list[float] = []
     for number in range(rounds):
@@ -105,7 +136,7 @@ def _timed(once: Callable[[int], None], rounds: int) -> list[float]:
 
 def main() -> int:
     """Measure and show. The status is 1 when a target is missed."""
-    rows = [routing(10), routing(100), routing(1000), scaling(10), scaling(100), scaling(1000)]
+    rows = [routing(10), routing(100), routing(1000), scaling(10), scaling(100), scaling(1000), figures(100)]
     table = Table("decision", "p50", "p99", "per CPU-s", "target", "", show_lines=False)
     for row in rows:
         median_s = percentile(sorted(row.times_s), 50)

@@ -81,7 +81,7 @@ async def test_a_worker_that_joins_is_seen_without_a_reload(tmp_path: Path) -> N
         card = tab.page.get_by_role("article")
         await expect(card).to_contain_text("no workers")
         await site.start_worker()
-        await expect(card).to_contain_text("1 of 1 ready")
+        await expect(card).to_contain_text("Ready1 of 1")
         await opened(tab)
         row = tab.page.get_by_role("row").filter(has_text="ready")
         await expect(row).to_have_count(1)
@@ -204,7 +204,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(tmp_path: Path) -> No
     phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
     async with a_dashboard(tmp_path, **phone) as (site, _, tab):
         await site.start_worker()
-        await expect(tab.page.get_by_role("article")).to_contain_text("1 of 1 ready")
+        await expect(tab.page.get_by_role("article")).to_contain_text("Ready1 of 1")
         assert await tab.page.evaluate("document.documentElement.scrollWidth") == 390
         await opened(tab)
         for summary in await tab.page.locator("summary").all():

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
+from pyworker.engine.calls.dashboard import read_assets
 from pyworker.testing import answer
+from tests.docs.pages import ROOT
 from tests.support.engines import API_KEY, EngineUnderTest, an_engine
 from tests.support.site import KEY, a_site
 
@@ -124,3 +129,22 @@ async def test_a_workers_answer_to_a_test_request_can_do_nothing_on_the_page(tmp
             assert {"route", "wait", "worker"} <= {
                 part.strip().partition(";")[0] for part in got.headers["Server-Timing"].split(",")
             }
+
+
+def test_the_wheel_has_every_file_of_the_page(tmp_path: Path) -> None:
+    builder = WheelBuilder(str(ROOT))
+    (wheel,) = builder.build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as packed:
+        names = {name.rpartition("/")[2] for name in packed.namelist() if "/engine/dashboard/" in name}
+    assert names == set(read_assets())
+    assert {"index.html", "style.css", "icon.svg", "main.js"} <= names
+
+
+def test_a_module_of_the_page_imports_only_what_is_there() -> None:
+    assets = read_assets()
+    imported = {name for asset in assets.values() for name in re.findall(rb'from "\./([^"]+)"', asset.body)}
+    assert imported
+    assert {name.decode() for name in imported} <= set(assets)
+    forbidden = re.compile(rb"(?i)(inner|outer|adjacent)HTML|document\.write|\beval\(|(local|session)Storage")
+    assert [name for name, asset in assets.items() if forbidden.search(asset.body)] == []
+    assert [name for name, asset in assets.items() if len(asset.body.splitlines()) > 400] == []

@@ -21,6 +21,12 @@ from pyworker.version import __version__
 
 __all__ = ["ROUTES"]
 
+_EVENT_HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # for nginx
+}
+
 
 async def health(_: web.Request) -> web.Response:
     """Up."""
@@ -57,7 +63,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     feed = engine.feed
     if feed.is_full:
         raise Overloaded("too many listen to /events already: close one", retry_after_s=10.0)
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    response = web.StreamResponse(headers=_EVENT_HEADERS)
     await response.prepare(request)
     wanted = partial(figures_of, engine, request.app[SCALER]) if request.query.get("figures") else None
     async for event in feed.listen(wanted):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from pyworker.engine.core.derived import digest
 from pyworker.errors import PyWorkerError
@@ -63,7 +62,7 @@ def require_same_site(method: str, headers: Mapping[str, str], host: str, *, alw
     TLS off, so of ``Origin`` only host and port are compared.
     """
     origin = headers.get("Origin")
-    is_foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    is_foreign = origin is not None and origin.partition("://")[2].lower() != host.lower()
     is_marked = PAGE_HEADER in headers or (method in _SAFE and not always)
     if is_foreign or not is_marked or headers.get("Sec-Fetch-Site") not in _NOT_FOREIGN:
         raise CrossSite()

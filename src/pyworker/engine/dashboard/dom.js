@@ -38,7 +38,8 @@ export function keyed(parent, items, keyOf, make, update) {
   const seen = new Set();
   let before = parent.firstChild;
   for (const item of items) {
-    const key = keyOf(item);
+    let key = keyOf(item);
+    while (seen.has(key)) key = `${key} again`;
     seen.add(key);
     let row = known.get(key);
     if (!row) known.set(key, (row = make(item)));

@@ -2,17 +2,18 @@
 
 import { groupsPanel, parametersPanel } from "./controls.js";
 import { el, keyed, say, set } from "./dom.js";
-import { state } from "./live.js";
+import { readLogs, state } from "./live.js";
 import { plot } from "./plot.js";
 import { marksOf, timeline } from "./timeline.js";
 import { trialPanel } from "./trial.js";
-import { duration, number, summaryOf, troublesOf } from "./words.js";
+import { duration, keyOf, number, summaryOf, troublesOf } from "./words.js";
 import { workerTable } from "./workers.js";
 
 const per_s = (value) => `${number(value)}/s`;
 
 export function endpointView(id) {
   const { info } = state.endpoints.get(id);
+  readLogs([state.endpoints.get(id)]);
   const name = el("bdi", {});
   const pill = el("span", { class: "pill" });
   const troubles = el("ul", { class: "troubles" });
@@ -37,7 +38,7 @@ export function endpointView(id) {
     ],
   });
   const latency = plot({
-    title: "Time to the end of an answer",
+    title: "Answer time",
     format: duration,
     series: [
       { name: "p95", label: "p95", kind: "held" },
@@ -59,7 +60,7 @@ export function endpointView(id) {
     set(pill, "class", `pill ${summary.kind}`);
     const found = troublesOf(endpoint);
     troubles.hidden = !found.length;
-    keyed(troubles, found, ({ kind, worker, text }) => `${kind} ${worker ?? text.replace(/[\d.]+/g, "")}`, makeTrouble, (row, { text }) => say(row.text, text));
+    keyed(troubles, found, keyOf, makeTrouble, updateTrouble);
     say(decision, endpoint.figures?.decision || "Nothing yet.");
     if (what !== "log") {
       workers.show(endpoint);
@@ -79,8 +80,13 @@ export function endpointView(id) {
   };
 }
 
-function makeTrouble({ kind, worker }) {
+function makeTrouble({ kind }) {
   const text = el("bdi", { class: "text" });
-  const whom = worker === undefined ? null : el("span", { class: "whom" }, `worker ${worker}`);
-  return { node: el("li", { class: `trouble ${kind}` }, el("div", {}, whom, text)), text };
+  const whom = el("span", { class: "whom" });
+  return { node: el("li", { class: `trouble ${kind}` }, el("div", {}, whom, text)), whom, text };
+}
+
+function updateTrouble(row, { whom, text }) {
+  say(row.whom, whom ?? "");
+  say(row.text, text);
 }

@@ -4,6 +4,7 @@ import { call, isLoggedIn } from "./api.js";
 
 export const HISTORY_S = 600;
 const MOST_LINES = 500;
+const MOST_LOGS = 40;
 
 export const state = { version: "", endpoints: new Map(), isLive: false };
 
@@ -23,7 +24,10 @@ function changed(what) {
 
 export async function begin(whenLoggedOut) {
   onEnd = whenLoggedOut;
-  await readAll();
+  // An engine that has too much to do says so; listening goes on trying.
+  await readAll().catch((error) => {
+    if (error.status === 401) throw error;
+  });
   listen();
 }
 
@@ -54,11 +58,20 @@ async function read() {
   }
   for (const id of state.endpoints.keys()) if (!there.has(id)) state.endpoints.delete(id);
   changed("state");
-  await Promise.all([...state.endpoints.values()].filter((one) => !one.hasLog).map(readLog));
+  readLogs([...state.endpoints.values()].slice(0, MOST_LOGS));
+}
+
+// One after the other, since the engine counts calls; of further endpoints when they are opened.
+export async function readLogs(endpoints) {
+  for (const endpoint of endpoints.filter((one) => !one.hasLog)) {
+    endpoint.hasLog = true;
+    await readLog(endpoint).catch(() => {
+      endpoint.hasLog = false;
+    });
+  }
 }
 
 async function readLog(endpoint) {
-  endpoint.hasLog = true;
   const levels = await call("POST", "get_endpoint_logs/", { id: endpoint.info.id, tail: 150 });
   const lines = ["info0", "info1"].flatMap((level) =>
     (levels[level] ?? "").split("\n").filter(Boolean).map((line) => parsed(line, level)),
@@ -82,14 +95,20 @@ function listen() {
   source.addEventListener("figures", (event) => takeFigures(JSON.parse(event.data)));
   source.addEventListener("log", (event) => takeLine(JSON.parse(event.data)));
   source.addEventListener("endpoint", () => readAll().catch(() => {}));
-  source.addEventListener("missed", () => readAll().catch(() => {}));
+  source.addEventListener("missed", missed);
+}
+
+// Lines may have come that were not told here.
+function missed() {
+  for (const endpoint of state.endpoints.values()) endpoint.hasLog = false;
+  readAll().catch(() => {});
 }
 
 function setLive(isLive) {
   if (state.isLive === isLive) return;
   state.isLive = isLive;
   changed("live");
-  if (isLive) readAll().catch(() => {});
+  if (isLive) missed();
 }
 
 // The browser tries again by itself unless it was refused: is it the login that has ended?

@@ -3,7 +3,7 @@
 import { el, keyed, say, set } from "./dom.js";
 import { state } from "./live.js";
 import { spark } from "./plot.js";
-import { counted, duration, number, stateOf, summaryOf, troublesOf } from "./words.js";
+import { counted, duration, keyOf, number, stateOf, summaryOf, troublesOf } from "./words.js";
 import { describe } from "./timeline.js";
 
 const ORDER = ["bad", "warn", "busy", "ok", "off"];
@@ -25,10 +25,10 @@ export function overviewView() {
     found.sort((one, other) => ORDER.indexOf(one.kind) - ORDER.indexOf(other.kind));
     say(verdict, verdictOn(endpoints, found));
     attention.hidden = !found.length;
-    keyed(troubles, found.slice(0, MOST_SHOWN), keyOf, makeTrouble, updateTrouble);
+    keyed(troubles, found.slice(0, MOST_SHOWN), (trouble) => `${trouble.endpoint.info.id} ${keyOf(trouble)}`, makeTrouble, updateTrouble);
     endpoints.sort((one, other) => rank(one) - rank(other) || one.info.endpoint_name.localeCompare(other.info.endpoint_name));
     keyed(cards, endpoints, ({ info }) => info.id, makeCard, (card, endpoint) => card.update(endpoint));
-    none.hidden = endpoints.length > 0;
+    none.hidden = endpoints.length > 0 || !state.version;
   }
 
   return {
@@ -49,10 +49,6 @@ function verdictOn(endpoints, found) {
   return endpoints.some(({ figures }) => figures) ? "Nothing needs attention" : "";
 }
 
-function keyOf({ endpoint, kind, worker, text }) {
-  return `${endpoint.info.id} ${kind} ${worker ?? text.replace(/[\d.]+/g, "")}`;
-}
-
 function makeTrouble({ endpoint, kind }) {
   const name = el("bdi", {}, endpoint.info.endpoint_name);
   const whom = el("span", { class: "whom" });
@@ -61,8 +57,8 @@ function makeTrouble({ endpoint, kind }) {
   return { node: el("li", { class: `trouble ${kind}` }, link), whom, text };
 }
 
-function updateTrouble(row, { worker, text }) {
-  say(row.whom, worker === undefined ? "" : `worker ${worker}`);
+function updateTrouble(row, { whom, text }) {
+  say(row.whom, whom ?? "");
   say(row.text, text);
 }
 
@@ -71,7 +67,7 @@ function makeCard(endpoint) {
   const pill = el("span", { class: "pill" });
   const link = el("a", { class: "whole", href: `#/endpoints/${endpoint.info.id}` }, name);
   const line = spark(["capacity", "load"]);
-  const facts = new Map(["Load", "Capacity", "Queue", "p95", "Workers"].map((label) => [label, el("dd", {}, "–")]));
+  const facts = new Map(["Load", "Capacity", "Queue", "p95", "Ready"].map((label) => [label, el("dd", {}, "–")]));
   const list = el("dl", { class: "facts" }, [...facts].map(([label, value]) => el("div", {}, el("dt", {}, label), value)));
   const dots = el("div", { class: "dots", role: "img" });
   const last = el("p", { class: "last" });
@@ -91,7 +87,7 @@ function makeCard(endpoint) {
     say(facts.get("Capacity"), `${number(figures.capacity_per_s)}/s`);
     say(facts.get("Queue"), `${figures.waiting_requests + figures.workers.reduce((sum, worker) => sum + worker.working, 0)}`);
     say(facts.get("p95"), duration(figures.times.p95_s));
-    say(facts.get("Workers"), `${ready} of ${figures.workers.length} ready`);
+    say(facts.get("Ready"), `${ready} of ${figures.workers.length}`);
     set(dots, "aria-label", `${ready} of ${counted(figures.workers.length, "worker")} ready`);
     keyed(dots, figures.workers, ({ id }) => id, () => ({ node: el("span") }), (dot, worker) => {
       const { kind, word } = stateOf(worker.status);
@@ -100,6 +96,6 @@ function makeCard(endpoint) {
     });
     line.show(history);
     const done = log.findLast((one) => describe(one).isAction);
-    say(last, done ? done.text : "");
+    say(last, done ? done.text : figures.decision);
   }
 }

@@ -20,7 +20,7 @@ export function describe({ level, text }) {
   if (change) {
     const [, id, after, before, why] = change;
     const kind = after === "ERROR" ? "bad" : after === "IDLE" ? "ok" : "state";
-    return { isAction: false, kind, title: `Worker ${id} is ${stateOf(after).word}`, text: why ?? `was ${stateOf(before).word} before` };
+    return { isAction: false, kind, title: after === "ERROR" ? `Worker ${id} failed` : `Worker ${id} is ${stateOf(after).word}`, text: why ?? before === "nothing" ? "" : `before that: ${stateOf(before).word}` };
   }
   if (/ is gone: /.test(text)) return { isAction: false, kind: "bad", title: text, text: "" };
   if (level === "info1") return { isAction: false, kind: "decision", title: "Decision", text };
@@ -44,7 +44,7 @@ export function marksOf(log) {
 export function timeline() {
   let filter = "Everything";
   let shown = [];
-  const list = el("ol", { class: "timeline" });
+  const list = el("ol", { class: "timeline", tabindex: "0", "aria-label": "Newest first" });
   const empty = el("p", { class: "empty" }, "Nothing of this kind has happened.");
   const buttons = Object.keys(FILTERS).map((name) =>
     el("button", { type: "button", "aria-pressed": String(name === filter), onclick: () => choose(name) }, name),

@@ -58,13 +58,31 @@ export function stateOf(status) {
 }
 
 const KINDS = ["bad", "warn", "ok", "off"];
+const SHAKY = /^nothing is heard|failures? in a row$/;
 const BAD_CONDITION = /failed|given up|rolled back/;
 
 export function worst(troubles, otherwise) {
   return KINDS.find((kind) => troubles.some((trouble) => trouble.kind === kind)) ?? otherwise;
 }
 
-// What is wrong with an endpoint, the worst first: {kind, text, worker?}.
+// Workers that say the same are one trouble: a hundred of them are not a hundred lines.
+function alike(workers, kind) {
+  const byWhy = new Map();
+  for (const { id, why } of workers) byWhy.set(why, [...(byWhy.get(why) ?? []), id]);
+  return [...byWhy].map(([text, ids]) => ({ kind, text, whom: named(ids) }));
+}
+
+function named(ids) {
+  if (ids.length === 1) return `worker ${ids[0]}`;
+  const few = ids.slice(0, 4).join(", ");
+  return `workers ${few}${ids.length > 4 ? ` and ${ids.length - 4} more` : ""}`;
+}
+
+export function keyOf({ kind, text }) {
+  return `${kind} ${text.replace(/[\d.]+/g, "")}`;
+}
+
+// What is wrong with an endpoint, the worst first: {kind, text, whom?}.
 export function troublesOf(endpoint) {
   const { info, figures, groups } = endpoint;
   if (!figures) return [];
@@ -77,10 +95,8 @@ export function troublesOf(endpoint) {
         : { kind: "bad", text: `${counted(figures.waiting_requests, "request")} held, and no worker is ready` },
     );
   }
-  for (const worker of figures.workers) {
-    if (stateOf(worker.status).kind === "bad") found.push({ kind: "bad", text: worker.why, worker: worker.id });
-    else if (worker.why.startsWith("nothing is heard")) found.push({ kind: "warn", text: worker.why, worker: worker.id });
-  }
+  found.push(...alike(figures.workers.filter(({ status }) => stateOf(status).kind === "bad"), "bad"));
+  found.push(...alike(figures.workers.filter(({ status, why }) => stateOf(status).kind !== "bad" && SHAKY.test(why)), "warn"));
   for (const group of groups) {
     if (BAD_CONDITION.test(group.condition)) found.push({ kind: "bad", text: `${group.name}: ${group.condition}` });
   }
