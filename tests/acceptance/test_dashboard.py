@@ -12,6 +12,7 @@ from playwright.async_api import Browser, expect
 from pyworker.testing import answer
 from tests.support.browser import NEEDS_CHROMIUM, Tab, a_browser, a_tab
 from tests.support.engines import API_KEY
+from tests.support.no_processes import Instances, a_world
 from tests.support.site import KEY, Site, a_site
 
 pytestmark = NEEDS_CHROMIUM
@@ -35,7 +36,11 @@ async def a_dashboard(folder: Path, key: str = API_KEY, **options: object) -> As
 
 
 async def logged_in(tab: Tab, site: Site, key: str = API_KEY) -> None:
-    await tab.page.goto(site.base + "/")
+    await log_in(tab, site.base, key)
+
+
+async def log_in(tab: Tab, url: str, key: str) -> None:
+    await tab.page.goto(url + "/")
     await tab.page.get_by_label("Account key").fill(key)
     await tab.page.get_by_role("button", name="Log in").click()
     await expect(tab.page.get_by_role("heading", name="Endpoints")).to_be_visible()
@@ -99,6 +104,25 @@ async def test_why_a_worker_is_not_ready_stands_at_the_top_and_in_its_row(tmp_pa
         await expect(trouble).to_contain_text(words)
         await trouble.get_by_role("link").click()
         await expect(tab.page.get_by_role("row").filter(has_text=words)).to_contain_text("failed")
+
+
+async def test_why_the_engine_started_a_worker_and_what_failed_stand_on_the_time_line(tmp_path: Path) -> None:
+    instances = Instances()
+    async with a_world(tmp_path, instances) as world, a_browser() as browser:
+        tab = await a_tab(browser)
+        await log_in(tab, world.running.url, API_KEY)
+        await opened(tab)
+        lines = tab.page.get_by_label("Newest first").get_by_role("listitem")
+        await expect(lines.filter(has_text="Create a worker")).to_contain_text("min_load 1/s at target_util 0.9")
+        words = "the model server ended with status 1\u202e <b>"
+        report = {"id": world.worker.number, "mtoken": world.mtoken, "state": "error", "error_msg": words}
+        async with world.http.post(world.running.url + "/worker_status/", json=report) as answered:
+            assert answered.status == 200
+        await tab.page.get_by_role("button", name="Failures").click()
+        await expect(lines).to_have_count(1)
+        await expect(lines).to_contain_text("status 1")
+        instances.may_end.set()
+        assert tab.complaints == []
 
 
 async def test_hostile_names_are_text_and_nothing_runs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import zipfile
 from collections.abc import AsyncGenerator
@@ -148,3 +149,18 @@ def test_a_module_of_the_page_imports_only_what_is_there() -> None:
     forbidden = re.compile(rb"(?i)(inner|outer|adjacent)HTML|document\.write|\beval\(|(local|session)Storage")
     assert [name for name, asset in assets.items() if forbidden.search(asset.body)] == []
     assert [name for name, asset in assets.items() if len(asset.body.splitlines()) > 400] == []
+
+
+async def test_a_request_that_was_held_says_how_long_it_waited(tmp_path: Path) -> None:
+    async with a_site(tmp_path) as site, logged_in(site.engine) as page:
+        url = page.url + "/dashboard/try/default/generate"
+        asking = asyncio.create_task(page.http.post(url, json={"prompt": "x"}, headers=PAGE))
+        waiting = 0
+        while not waiting:
+            await asyncio.sleep(0.05)  # calls are counted
+            waiting = (await page.get("/state"))[1]["endpoints"][0]["load"]["waiting_requests"]
+        model = await site.start_worker()
+        model.on("/generate", answer({}))
+        async with await asking as got:
+            legs = dict(re.findall(r"(\w+);dur=([\d.]+)", got.headers["Server-Timing"]))
+        assert float(legs["wait"]) > float(legs["route"])

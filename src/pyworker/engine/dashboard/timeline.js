@@ -20,7 +20,9 @@ export function describe({ level, text }) {
   if (change) {
     const [, id, after, before, why] = change;
     const kind = after === "ERROR" ? "bad" : after === "IDLE" ? "ok" : "state";
-    return { isAction: false, kind, title: after === "ERROR" ? `Worker ${id} failed` : `Worker ${id} is ${stateOf(after).word}`, text: why ?? before === "nothing" ? "" : `before that: ${stateOf(before).word}` };
+    const title = after === "ERROR" ? `Worker ${id} failed` : `Worker ${id} is ${stateOf(after).word}`;
+    const earlier = before === "nothing" ? "" : `before that: ${stateOf(before).word}`;
+    return { isAction: false, kind, title, text: why ?? earlier };
   }
   if (/ is gone: /.test(text)) return { isAction: false, kind: "bad", title: text, text: "" };
   if (level === "info1") return { isAction: false, kind: "decision", title: "Decision", text };
