@@ -56,8 +56,8 @@ CATCHES_EVERYTHING = {
     },
     "src/pyworker/worker/declared_route.py": {
         "DeclaredRoute._benchmark_request",
-        "DeclaredRoute._by_author",
-        "DeclaredRoute._count_now",
+        "DeclaredRoute._parsed",
+        "DeclaredRoute._read",
         "DeclaredRoute._counted",
         "DeclaredRoute._encoded",
         "DeclaredRoute._result",
@@ -226,7 +226,7 @@ def is_broad(handler: ast.ExceptHandler) -> bool:
     caught = (
         {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)} if handler.type else {"Exception"}
     )
-    return bool(caught & {"Exception", "BaseException"}) and not raises_again
+    return bool(caught & {"Exception", "BaseException", "AUTHOR_ERRORS"}) and not raises_again
 
 
 # --- size -----------------------------------------------------------------------------------------

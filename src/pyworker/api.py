@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -14,7 +15,7 @@ from pyworker.errors import ConfigurationError, JsonDataException
 from pyworker.fields import read_fields, read_part
 from pyworker.wire import AuthData, parse_auth_data
 
-__all__ = ["ApiPayload", "ApiPayload_T", "EndpointHandler", "LogAction", "RequestData"]
+__all__ = ["ApiPayload", "ApiPayload_T", "EndpointHandler", "LogAction", "RequestData", "request_data"]
 
 
 class LogAction(Enum):
@@ -97,7 +98,8 @@ class EndpointHandler(ABC, Generic[ApiPayload_T]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         base = cast("type[EndpointHandler[Any]]", EndpointHandler)
-        cls.parses_requests_itself = cls.get_data_from_request is not base.get_data_from_request
+        name = "get_data_from_request"
+        cls.parses_requests_itself = inspect.getattr_static(cls, name) is not inspect.getattr_static(base, name)
 
     @property
     @abstractmethod
@@ -128,20 +130,13 @@ class EndpointHandler(ABC, Generic[ApiPayload_T]):
         """The JSON object for the model. Older workers override it here, newer ones on the payload."""
         return payload.generate_payload_json()
 
-    def get_data_from_request(self, req_data: dict[str, Any]) -> RequestData[ApiPayload_T]:
+    @classmethod
+    def get_data_from_request(cls, req_data: dict[str, Any]) -> RequestData[ApiPayload_T]:
         """Parse a request's JSON to ``(auth_data, payload)``, with the session id third when there is one.
 
         Raises JsonDataException naming all fields that are missing or wrong, in ``auth_data`` and in ``payload``.
         """
-        problems: dict[str, Any] = {}
-        auth_data = read_part(req_data, "auth_data", parse_auth_data, problems)
-        payload = read_part(req_data, "payload", self.payload_cls().from_json_msg, problems)
-        session_id = req_data.get("session_id")
-        if not isinstance(session_id, str | None):
-            problems["session_id"] = "expected string"
-        if problems or auth_data is None or payload is None:
-            raise JsonDataException(problems)
-        return (auth_data, payload) if session_id is None else (auth_data, payload, session_id)
+        return request_data(req_data, cls.payload_cls())
 
     @property
     def is_remote(self) -> bool:
@@ -153,3 +148,16 @@ class EndpointHandler(ABC, Generic[ApiPayload_T]):
         if self.remote_function is None:
             raise ConfigurationError(f"{type(self).__name__} has no remote_function to call")
         return await self.remote_function(**params)
+
+
+def request_data(req_data: dict[str, Any], payload_cls: type[ApiPayload_T]) -> RequestData[ApiPayload_T]:
+    """What ``EndpointHandler.get_data_from_request`` gives. Raises JsonDataException."""
+    problems: dict[str, Any] = {}
+    auth_data = read_part(req_data, "auth_data", parse_auth_data, problems)
+    payload = read_part(req_data, "payload", payload_cls.from_json_msg, problems)
+    session_id = req_data.get("session_id")
+    if not isinstance(session_id, str | None):
+        problems["session_id"] = "expected string"
+    if problems or auth_data is None or payload is None:
+        raise JsonDataException(problems)
+    return (auth_data, payload) if session_id is None else (auth_data, payload, session_id)

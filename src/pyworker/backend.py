@@ -14,6 +14,7 @@ from aiohttp import web
 
 from pyworker.api import EndpointHandler, LogAction
 from pyworker.author_metrics import Metrics
+from pyworker.config_rules import a_lifecycle, refuse
 from pyworker.errors import ConfigurationError, NotReady
 from pyworker.handlers import DeclaredHandler, PassThroughHandler
 from pyworker.names import refuse_unknown
@@ -122,6 +123,7 @@ class Backend:
         self._check()
 
     def _check(self) -> None:
+        refuse("Backend", a_lifecycle("lifecycle", self.lifecycle))
         if self.model_server_url and not is_address(self.model_server_url):
             raise ConfigurationError(
                 f"Backend's model_server_url is {self.model_server_url!r}; give an address like http://127.0.0.1:5001"

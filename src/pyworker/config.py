@@ -261,7 +261,7 @@ class WorkerConfig(_Checked):
         yield from _path_problems(self.model_log_file)
         yield from rules.a_text("model_healthcheck_url", self.model_healthcheck_url, "/health")
         yield from rules.a_number("max_sessions", self.max_sessions, none="for no limit", whole=True)
-        yield from _lifecycle_problems(self.lifecycle)
+        yield from rules.a_lifecycle("lifecycle", self.lifecycle)
         yield from _handler_problems(self.handlers)
         yield from rules.an_object("log_action_config", self.log_action_config, LogActionConfig)
         if self.benchmark_data:  # an empty list is none
@@ -313,13 +313,6 @@ def _has_post(methods: object) -> bool:
 def _path_problems(path: object) -> Iterator[str]:
     if path is not None and not (hasattr(path, "__fspath__") or isinstance(path, str)):
         yield f"model_log_file is {path!r}; it takes a path like '/var/log/model.log'"
-
-
-def _lifecycle_problems(lifecycle: object) -> Iterator[str]:
-    if lifecycle is None or callable(lifecycle) or hasattr(type(lifecycle), "__aenter__"):
-        return
-    kind = " (a sync one is there: make it async)" if hasattr(type(lifecycle), "__enter__") else ""
-    yield f"lifecycle is {lifecycle!r}; it takes an async context manager, or a function that makes one{kind}"
 
 
 def _handler_problems(handlers: object) -> Iterator[str]:

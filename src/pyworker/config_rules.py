@@ -18,6 +18,7 @@ __all__ = [
     "a_class",
     "a_flag",
     "a_function",
+    "a_lifecycle",
     "a_number",
     "a_route",
     "a_text",
@@ -115,6 +116,18 @@ def an_object(name: str, value: object, kind: type[Any]) -> Problems:
     """An object of this class, or None."""
     if value is not None and not isinstance(value, kind):
         yield f"{name} is {value!r}; it takes a {kind.__name__}"
+
+
+def a_lifecycle(name: str, value: object) -> Problems:
+    """An async context manager, or a function that makes one; or None."""
+    if inspect.isasyncgenfunction(value) or inspect.iscoroutinefunction(value):
+        needs = "" if inspect.isasyncgenfunction(value) else ", and a yield in it"
+        yield f"{name} is `async def {_name(value)}` alone; it needs @contextlib.asynccontextmanager above it{needs}"
+    elif inspect.isgeneratorfunction(inspect.unwrap(value) if callable(value) else value):
+        yield f"{name} is a sync generator, {_name(value)}; make it async, with @contextlib.asynccontextmanager"
+    elif not (value is None or callable(value) or hasattr(type(value), "__aenter__")):
+        kind = " (a sync one is there: make it async)" if hasattr(type(value), "__enter__") else ""
+        yield f"{name} is {value!r}; it takes an async context manager, or a function that makes one{kind}"
 
 
 def a_function(name: str, value: object, arguments: Sequence[str] | None, *, only_async: bool = False) -> Problems:

@@ -158,10 +158,41 @@ def test_missing_parts_are_named(message: dict[str, Any], problems: dict[str, st
 
 def test_whether_an_author_parses_requests_himself_is_known_of_each_class() -> None:
     class Own(Generate):
-        def get_data_from_request(self, req_data: dict[str, Any]) -> tuple[AuthData, Prompt]:
+        def get_data_from_request(  # pyright: ignore[reportIncompatibleMethodOverride] - older workers have it so
+            self, req_data: dict[str, Any]
+        ) -> tuple[AuthData, Prompt]:
             return AuthData(**req_data["auth_data"]), Prompt(req_data["payload"]["text"])
 
     class Heir(Own):
         pass
 
     assert [cls.parses_requests_itself for cls in (Generate, Own, Heir)] == [False, True, True]
+
+
+def test_requests_may_be_read_by_a_class_method_that_asks_its_parent() -> None:
+    """As a class method, by name, and as a method of the object: all of them are about."""
+    message = {"auth_data": AUTH, "payload": {"prompt": "hi"}}
+
+    class ByClass(Generate):
+        @classmethod
+        def get_data_from_request(cls, req_data: dict[str, Any]) -> tuple[AuthData, Prompt]:
+            auth_data, payload = super().get_data_from_request(req_data)[:2]
+            return auth_data, Prompt(payload.prompt.upper())
+
+    class ByName(Generate):
+        @classmethod
+        def get_data_from_request(cls, req_data: dict[str, Any]) -> Any:
+            return EndpointHandler.get_data_from_request.__func__(cls, req_data)  # type: ignore[attr-defined]
+
+    class ByObject(Generate):
+        def get_data_from_request(self, req_data: dict[str, Any]) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return super().get_data_from_request(req_data)
+
+    class Derived(ByClass):
+        pass
+
+    for handler in (ByClass(), ByName(), ByObject(), Derived()):
+        assert handler.get_data_from_request(message)[1].prompt.lower() == "hi"
+        assert handler.parses_requests_itself
+    assert not Generate().parses_requests_itself
+    assert ByClass.get_data_from_request(message)[1].prompt == "HI"

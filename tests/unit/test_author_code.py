@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from pyworker.errors import QueueFull
 from pyworker.worker import author_code
 from pyworker.worker.author_code import AuthorFunction, in_thread, is_async, place_of
+from pyworker.worker.author_faults import Faults
 
 HERE = threading.get_ident
 
@@ -169,12 +171,12 @@ def fail_in(number: int) -> Callable[[], None]:
 
 
 async def test_a_failure_is_told_once_for_each_place_and_kind(caplog: pytest.LogCaptureFixture) -> None:
-    function = AuthorFunction(len, "request_parser of /g")
+    function, faults = AuthorFunction(len, "request_parser of /g"), Faults()
     for number in (1, 1, 2, 3, 3, 2):
         try:
             fail_in(number)()
         except (KeyError, ValueError) as error:
-            function.tell_failure(error, "it is a 500")
+            faults.tell(function.named, error, "it is a 500")
     assert len(caplog.records) == 3
     assert caplog.records[0].exc_info is not None
     assert "request_parser of /g, len, failed: it is a 500" in caplog.text
@@ -185,3 +187,96 @@ def test_a_place_is_name_file_and_line() -> None:
     assert place_of(functools.partial(fail_in, 1)).startswith("fail_in at ")
     assert place_of(len) == "len"
     assert place_of(Slow()) == "Slow"
+
+
+def run_out() -> None:
+    raise StopIteration
+
+
+def leave() -> None:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize("function", [run_out, leave])
+async def test_what_no_future_takes_or_would_end_the_loop_is_an_error_like_others(function: Callable[[], None]) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        await in_thread(function)
+    assert isinstance(raised.value.__cause__, StopIteration | SystemExit)
+    with pytest.raises(RuntimeError):
+        await AuthorFunction(function, "f").call()
+
+
+@pytest.fixture
+def _in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(author_code, "SLOW_S", -1.0)
+
+
+@pytest.mark.may_block
+@pytest.mark.usefixtures("_in_a_thread")
+async def test_a_failure_in_the_thread_lets_the_next_call_in() -> None:
+    results = iter([0, 1])
+    function = AuthorFunction(lambda: next(results), "f")
+    await function.call()
+    assert function.is_away
+    assert await function.call() == 1
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await function.call()
+
+
+class Hanging:
+    """Hangs in its thread until it is let go; its first call is quick."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+        self.calls = 0
+
+    def __call__(self) -> int:
+        self.calls += 1
+        number = self.calls
+        if number > 1:
+            assert self.let_go.wait(30)
+        return number
+
+
+@pytest.mark.may_block
+@pytest.mark.usefixtures("_in_a_thread")
+async def test_a_call_that_hangs_is_named_and_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(author_code, "SAY_AFTER_S", 0.01)
+    monkeypatch.setattr(author_code, "LIMIT_S", 0.02)
+    monkeypatch.setattr(author_code, "MOST_HANGING", 2)
+    hanging = Hanging()
+    function = AuthorFunction(hanging, "request_parser of /g")
+    await function.call()
+    for _ in range(2):
+        with pytest.raises(TimeoutError, match="given up"):
+            await function.call()
+    assert "the request_parser of /g, Hanging, has run for 0.01 s in its thread" in caplog.text
+    with pytest.raises(TimeoutError, match="no more are begun"):
+        await function.call()
+    assert hanging.calls == 3
+    hanging.let_go.set()
+    monkeypatch.setattr(author_code, "LIMIT_S", 30.0)
+    async with asyncio.timeout(30):
+        while True:  # until a thread that was given up has ended
+            try:
+                assert await function.call() == 4
+                break
+            except TimeoutError:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.may_block
+@pytest.mark.usefixtures("_in_a_thread")
+async def test_only_so_many_wait_for_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(author_code, "MOST_WAITING", 1)
+    hanging = Hanging()
+    function = AuthorFunction(hanging, "f")
+    await function.call()
+    first, second, third = (asyncio.create_task(function.call()) for _ in range(3))
+    with pytest.raises(QueueFull):
+        await third
+    hanging.let_go.set()
+    assert [await first, await second] == [2, 3]

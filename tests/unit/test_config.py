@@ -14,6 +14,7 @@ from aiohttp import ClientResponse, web
 
 from pyworker import (
     ApiPayload,
+    Backend,
     BenchmarkConfig,
     ConfigurationError,
     EndpointHandler,
@@ -200,6 +201,10 @@ MISTAKES: list[tuple[Make, str]] = [
     (lambda: worker(model_healthcheck_url=5), "model_healthcheck_url is 5"),
     (lambda: worker(max_sessions=-1), "max_sessions is -1"),
     (lambda: worker(lifecycle=5), "lifecycle is 5; it takes an async context manager"),
+    (lambda: worker(lifecycle=undecorated), "lifecycle is `async def undecorated` alone; it needs @contextlib.asyncc"),
+    (lambda: worker(lifecycle=no_yield), "needs @contextlib.asynccontextmanager above it, and a yield in it"),
+    (lambda: worker(lifecycle=contextlib.contextmanager(sync_generator)), "lifecycle is a sync generator"),
+    (lambda: Backend(lifecycle=undecorated), "Backend: lifecycle is `async def undecorated` alone"),
     (lambda: worker(fixed_throughput=0), "fixed_throughput is 0"),
     (lambda: worker(fixed_throughput="fast"), "fixed_throughput is 'fast'"),
     (lambda: worker(readiness="soon"), "readiness is 'soon'"),

@@ -10,6 +10,7 @@ from pyworker.worker.core.readiness import ErrorSource, Event, Readiness, State
 # How each state is reached, and where each event leads from there; "." is: nothing changes.
 EVENTS = (
     Event.MODEL_LOADED,
+    Event.ENTERED,
     Event.MODEL_ANSWERS,
     Event.SCORED,
     Event.ERROR,
@@ -17,12 +18,12 @@ EVENTS = (
     Event.DRAIN,
 )
 TABLE = """
-starting     loaded   .            .      error  .       draining
-loaded       .        benchmarking .      error  .       draining
-benchmarking .        .            ready  error  .       draining
-ready        .        .            .      error  .       draining
-error        loaded   .            .      .      loaded  draining
-draining     .        .            .      .      .       .
+starting     loaded   loaded   .            .      error  .       draining
+loaded       .        .        benchmarking .      error  .       draining
+benchmarking .        .        .            ready  error  .       draining
+ready        .        .        .            .      error  .       draining
+error        loaded   loaded   .            .      .      loaded  draining
+draining     .        .        .            .      .      .       .
 """
 WAY_TO = {
     State.STARTING: [],
@@ -135,3 +136,24 @@ def test_what_is_waited_for_ends_with_the_state() -> None:
     readiness.waiting_for = "a line in model.log"
     readiness.on(Event.MODEL_LOADED, 200.0)
     assert readiness.waiting_for == ""
+
+
+@pytest.mark.parametrize("event", [Event.MODEL_LOADED, Event.RECOVERED])
+def test_a_lifecycle_is_waited_for_whatever_the_log_says(event: Event) -> None:
+    readiness = Readiness(100.0, has_lifecycle=True)
+    assert not readiness.on(event, 101.0)
+    assert readiness.on(Event.ERROR, 102.0, error="the log's")
+    assert not readiness.on(event, 103.0)
+    assert readiness.on(Event.ENTERED, 104.0)
+    assert readiness.state is State.LOADED
+    assert readiness.on(Event.ERROR, 105.0, error="the log's")
+    assert readiness.on(event, 106.0)
+
+
+@pytest.mark.parametrize("event", set(Event) - {Event.DRAIN})
+def test_only_a_restart_ends_the_failure_of_a_lifecycle(event: Event) -> None:
+    readiness = Readiness(100.0, has_lifecycle=True)
+    assert readiness.on(Event.ERROR, 101.0, error="lifecycle: x", source=ErrorSource.LIFECYCLE)
+    assert not readiness.on(event, 102.0, error="the log's")
+    assert (readiness.state, readiness.error) == (State.ERRORED, "lifecycle: x")
+    assert readiness.on(Event.DRAIN, 103.0)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 
 import aiohttp
 from aiohttp import web
 
 from pyworker.errors import HandlerFailed, ModelFailed
+from pyworker.worker.author_faults import AUTHOR_ERRORS, Faults
 from pyworker.worker.inbound.incoming import AiohttpIncoming
 
 __all__ = ["MakeAnswer", "answered_by"]
-
-log = logging.getLogger("pyworker.handler")
 
 MakeAnswer = Callable[[web.Request, aiohttp.ClientResponse], Awaitable[web.StreamResponse]]
 
 
 async def answered_by(
-    make: MakeAnswer, request: AiohttpIncoming, model_response: aiohttp.ClientResponse, name: str
+    make: MakeAnswer, request: AiohttpIncoming, model_response: aiohttp.ClientResponse, name: str, faults: Faults
 ) -> bool:
     """Let the author answer the client. True when model and author both say that all is well.
 
@@ -33,8 +31,8 @@ async def answered_by(
         raise
     except (aiohttp.ClientError, TimeoutError) as error:
         raise ModelFailed(f"the model server broke off its answer: {type(error).__name__}") from None
-    except Exception:
-        log.exception("%s failed", name)
+    except AUTHOR_ERRORS as error:
+        faults.tell(name, error, "the request is answered with a 500")
         raise HandlerFailed() from None
     request.response = response
     return is_success

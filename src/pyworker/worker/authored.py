@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import aiohttp
 from aiohttp import web
 
-from pyworker.api import ApiPayload, EndpointHandler
+from pyworker.api import ApiPayload, EndpointHandler, request_data
 from pyworker.errors import (
     BenchmarkFailed,
     HandlerFailed,
@@ -24,6 +25,7 @@ from pyworker.fields import MISSING_PARAMETER
 from pyworker.headers import authored_request_headers
 from pyworker.wire import decode_object, dump, parse_envelope
 from pyworker.worker.author_answers import answered_by
+from pyworker.worker.author_faults import AUTHOR_ERRORS
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.inbound.incoming import AiohttpIncoming, Incoming
@@ -37,6 +39,8 @@ __all__ = ["AuthoredRoute"]
 
 log = logging.getLogger("pyworker.handler")
 
+_IS_500 = "the request is answered with a 500"
+
 
 class AuthoredRoute(Route):
     """A handler written by subclass: JSON decoded to its payload, its author makes the answer."""
@@ -49,16 +53,20 @@ class AuthoredRoute(Route):
 
     def parse_envelope(self, body: bytes | memoryview) -> Call:
         if not self.handler.parses_requests_itself:
-            envelope = parse_envelope(body)
-            if envelope is not None:
-                payload = payload_object(envelope.payload)
-                return Call(envelope.auth_data, envelope.session_id, self._payload(payload, inside="payload"))
+            return self._parse_usual(body)
         message = decode_object(body)
-        if self.handler.parses_requests_itself:
-            _require_parts(message)
+        _require_parts(message)
         parts = self._by_author(self.handler.get_data_from_request, message)
         auth_data, payload, session_id = (*parts, message.get("session_id")) if len(parts) == 2 else parts
         return Call(auth_data, session_id, payload)
+
+    def _parse_usual(self, body: bytes | memoryview) -> Call:
+        envelope = parse_envelope(body)
+        if envelope is not None:
+            payload = payload_object(envelope.payload)
+            return Call(envelope.auth_data, envelope.session_id, self._payload(payload, inside="payload"))
+        parts = self._by_author(partial(request_data, payload_cls=self._payload_cls), decode_object(body))
+        return Call(parts[0], parts[2] if len(parts) == 3 else None, parts[1])
 
     async def read_plain(self, request: Incoming, read: ReadBody) -> Call:
         if not request.has_body:
@@ -76,20 +84,20 @@ class AuthoredRoute(Route):
             raise JsonDataException({inside: error.message}) from None
 
     def _by_author(self, parse: Callable[[dict[str, Any]], Any], message: dict[str, Any]) -> Any:
-        """Call the author's parser: how it fails on what it did not expect is the client's fault, all else is ours."""
         try:
             return parse(message)
-        except JsonDataException:
-            raise
-        except ValueError as error:
-            raise JsonDataException({"error": str(error)}) from None
-        except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
-            raise JsonDataException({"error": f"{type(error).__name__}: {error}"}) from None
-        except Exception:
-            log.exception("parsing a request for %s failed", self.endpoint)
-            raise HandlerFailed() from None
+        except AUTHOR_ERRORS as error:
+            raise self.faults.of_reader(f"reading of a request for {self.endpoint}", error) from None
 
-    def count_workload(self, call: Call) -> float:
+    @property
+    def counted_by(self) -> str:
+        return f"{self._payload_cls.__name__}.count_workload"
+
+    @property
+    def shows_request(self) -> bool:
+        return not self.handler.is_remote
+
+    def count_workload(self, call: Call) -> Any:
         return call.payload.count_workload()
 
     async def exchange(self, request: Incoming, call: Call) -> bool:
@@ -101,7 +109,7 @@ class AuthoredRoute(Route):
         async with await self.send(request.method, call.target, call.take_payload(), headers) as model_response:
             call.on_head()
             name = f"generate_client_response of {self.endpoint}"
-            return await answered_by(self.handler.generate_client_response, request, model_response, name)
+            return await answered_by(self.handler.generate_client_response, request, model_response, name, self.faults)
 
     async def send(self, method: str, target: str, payload: ApiPayload, headers: RawHeaders = ()) -> ModelResponse:
         """The payload to the model server, as JSON or as a form.
@@ -110,8 +118,8 @@ class AuthoredRoute(Route):
         """
         try:
             content_type, body = await multipart.encoded_payload(payload, self.handler.generate_payload_json)
-        except Exception:
-            log.exception("making the model's request for %s failed", self.endpoint)
+        except AUTHOR_ERRORS as error:
+            self.faults.tell(f"making of the model's request for {self.endpoint}", error, _IS_500)
             raise HandlerFailed() from None
         del payload  # it may be large, and the answer far away
         all_headers = (*headers, (b"Content-Type", content_type))
@@ -122,8 +130,8 @@ class AuthoredRoute(Route):
         try:
             result = await self.handler.call_remote_dispatch_function(self.handler.generate_payload_json(call.payload))
             body = dump({"result": result})
-        except Exception:
-            log.exception("the remote function of %s failed", self.endpoint)
+        except AUTHOR_ERRORS as error:
+            self.faults.tell(f"remote function of {self.endpoint}", error, _IS_500)
             raise HandlerFailed() from None
         return web.Response(body=body, content_type="application/json")
 
@@ -156,7 +164,7 @@ class AuthoredRoute(Route):
         try:
             payload: ApiPayload = self.handler.make_benchmark_payload()
             return float(payload.count_workload()), payload
-        except Exception as error:
+        except AUTHOR_ERRORS as error:
             log.exception("%s.make_benchmark_payload failed", name)
             raise BenchmarkFailed(f"{name}.make_benchmark_payload raised {type(error).__name__}: {error}") from None
 

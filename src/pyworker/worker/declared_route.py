@@ -20,9 +20,10 @@ from pyworker.errors import (
     JsonDataException,
     ModelFailed,
     ModelUnreachable,
+    QueueFull,
     UnsupportedMedia,
 )
-from pyworker.handlers import DEFAULT_WORKLOAD, DeclaredHandler
+from pyworker.handlers import DeclaredHandler
 from pyworker.headers import (
     authored_request_headers,
     query_without_key,
@@ -32,6 +33,7 @@ from pyworker.headers import (
 from pyworker.wire import decode_object, dump
 from pyworker.worker.author_answers import answered_by
 from pyworker.worker.author_code import AuthorFunction, in_thread, is_async, place_of
+from pyworker.worker.author_faults import AUTHOR_ERRORS
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.inbound.incoming import AiohttpIncoming, Incoming
 from pyworker.worker.keywords import Keywords
@@ -46,7 +48,7 @@ __all__ = ["DeclaredRoute"]
 
 log = logging.getLogger("pyworker.handler")
 
-
+_IS_500 = "the request is answered with a 500"
 _JSON = b"application/json"
 
 
@@ -82,7 +84,7 @@ class DeclaredRoute(PassThroughRoute):
         return None if function is None else AuthorFunction(function, f"{field} of {self.endpoint}")
 
     @property
-    def needs_request(self) -> bool:
+    def shows_request(self) -> bool:
         return self._declared.response_generator is not None
 
     @property
@@ -134,10 +136,10 @@ class DeclaredRoute(PassThroughRoute):
     async def _understood(self, call: Call, payload: dict[str, Any]) -> Any:
         """The payload as it is sent, or as the function is called; its workload is counted on the way."""
         if self._parser is not None:
-            payload = self._object_of(await self._by_author(self._parser, payload), self._parser)
+            payload = await self._parsed(self._parser, payload)
         made: ApiPayload | None = None
         if self._reader is not None:
-            made = cast("ApiPayload", await self._by_author(self._reader, payload))
+            made = await self._read(self._reader, payload)
         call.counted = await self._counted(payload, made)
         if self._keywords is None:
             return await self._encoded(payload if made is None else made)
@@ -145,54 +147,48 @@ class DeclaredRoute(PassThroughRoute):
         self._keywords.check(arguments)
         return arguments
 
-    def _object_of(self, parsed: Any, parser: AuthorFunction) -> dict[str, Any]:
+    async def _parsed(self, parser: AuthorFunction, payload: dict[str, Any]) -> dict[str, Any]:
+        try:
+            parsed: Any = await parser.call(payload)
+        except AUTHOR_ERRORS as error:
+            raise self.faults.of_parser(parser.named, error) from None
         if isinstance(parsed, dict):
             return cast("dict[str, Any]", parsed)
-        log.error("the %s gave a %s; it must give a dict, the payload", parser.what, type(parsed).__name__)
+        self.faults.tell_value(parser.what, parsed, "it must give a dict, the payload")
         raise HandlerFailed()
 
-    async def _by_author(self, function: AuthorFunction, payload: dict[str, Any]) -> Any:
-        """ValueError and JsonDataException say that the client's payload is bad, all else that the author's code is."""
+    async def _read(self, reader: AuthorFunction, payload: dict[str, Any]) -> ApiPayload:
         try:
-            return await function.call(payload)
-        except JsonDataException:
-            raise
-        except ValueError as error:
-            raise JsonDataException({"error": str(error)}) from None
-        except Exception as error:  # noqa: BLE001 - told with its trace, once
-            function.tell_failure(error, "the request is answered with a 500")
-            raise HandlerFailed() from None
+            return cast("ApiPayload", await reader.call(payload))
+        except AUTHOR_ERRORS as error:
+            raise self.faults.of_reader(reader.named, error) from None
 
     # --- counting ---
 
-    def count_workload(self, call: Call) -> float:
+    @property
+    def counted_by(self) -> str:
+        return "workload_calculator" if self._calculator is not None else "count_workload of the payload_class"
+
+    def count_workload(self, call: Call) -> Any:
         return super().count_workload(call) if call.counted is msgspec.UNSET else call.counted
 
     def _count_now(self, payload: dict[str, Any]) -> Any:
         assert self._calculator is not None
-        try:
-            return self._calculator.call_now(payload)
-        except Exception as error:  # noqa: BLE001 - told with its trace, once
-            return self._count_failed(error)
+        return self._calculator.call_now(payload)
 
     async def _counted(self, payload: dict[str, Any], made: ApiPayload | None) -> Any:
-        """What the author counts; no number when that fails."""
+        """What the author counts; UNCOUNTED when that fails."""
         try:
             return await self._count(payload, made)
-        except Exception as error:  # noqa: BLE001 - told with its trace, once
-            return self._count_failed(error)
+        except QueueFull:
+            raise
+        except AUTHOR_ERRORS as error:
+            return self.not_counted(error)
 
     async def _count(self, payload: dict[str, Any], made: ApiPayload | None) -> float:
         if self._calculator is not None:
             return await self._calculator.call(payload)
         return self._declared.workload if made is None else made.count_workload()
-
-    def _count_failed(self, error: Exception) -> None:
-        then = f"{DEFAULT_WORKLOAD:g} is booked instead"
-        if self._calculator is not None:
-            self._calculator.tell_failure(error, then)
-        else:
-            log.error("count_workload of %s failed; %s", self.endpoint, then, exc_info=error)
 
     # --- the exchange ---
 
@@ -206,7 +202,8 @@ class DeclaredRoute(PassThroughRoute):
         assert isinstance(request, AiohttpIncoming)  # it is not for the fast lane
         async with await self._send_for_author(request, call) as model_response:
             call.on_head()
-            return await answered_by(generate, request, model_response, f"response_generator of {self.endpoint}")
+            name = f"response_generator of {self.endpoint}"
+            return await answered_by(generate, request, model_response, name, self.faults)
 
     def content(self, request: Incoming, payload: Any) -> tuple[RawHeaders, Body]:
         is_read = self._declared.response_generator is not None
@@ -228,8 +225,8 @@ class DeclaredRoute(PassThroughRoute):
             if isinstance(payload, dict):
                 return _Encoded(_JSON, dump(payload))
             return _Encoded(*await multipart.encoded_payload(payload, methodcaller("generate_payload_json")))
-        except Exception:
-            log.exception("making the model's request for %s failed", self.endpoint)
+        except AUTHOR_ERRORS as error:
+            self.faults.tell(f"making of the model's request for {self.endpoint}", error, _IS_500)
             raise HandlerFailed() from None
 
     async def _result(self, arguments: dict[str, Any]) -> bytes:
@@ -239,8 +236,8 @@ class DeclaredRoute(PassThroughRoute):
             return dump({"result": await function(**arguments)})
         except JsonDataException:
             raise
-        except Exception as error:
-            log.exception("the remote_function of %s failed", self.endpoint)
+        except AUTHOR_ERRORS as error:
+            self.faults.tell(f"remote_function of {self.endpoint}", error, _IS_500)
             raise HandlerFailed() from error
 
     # --- the benchmark ---
@@ -268,7 +265,7 @@ class DeclaredRoute(PassThroughRoute):
                 return workload, await self._encoded(payload)
             self._keywords.check(fields)
             return workload, fields
-        except Exception as error:
+        except AUTHOR_ERRORS as error:
             log.exception("making a benchmark payload for %s failed", self.endpoint)
             raise BenchmarkFailed(f"the benchmark of {self.endpoint}: {type(error).__name__}: {error}") from None
 

@@ -18,6 +18,7 @@ from pyworker.headers import (
     rewritten_request_headers,
 )
 from pyworker.wire import decode_object, dump, parse_envelope
+from pyworker.worker.author_faults import AUTHOR_ERRORS
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.ledger import Lane
 from pyworker.worker.inbound.incoming import Incoming
@@ -55,10 +56,15 @@ class PassThroughRoute(Route):
 
     async def read_plain(self, request: Incoming, read: ReadBody) -> Call:
         """The body is held when its workload is to be counted; any other streams through."""
-        counted = self._handler.workload_calculator is not None and _is_counted(request) and read.fits()
-        return Call(None, None, msgspec.Raw(await read()) if counted else None)
+        is_read = self._handler.workload_calculator is not None or self.shows_request
+        is_held = is_read and _is_counted(request) and read.fits()
+        return Call(None, None, msgspec.Raw(await read()) if is_held else None)
 
-    def count_workload(self, call: Call) -> float:
+    @property
+    def counted_by(self) -> str:
+        return "workload_calculator"
+
+    def count_workload(self, call: Call) -> Any:
         calculator = self._handler.workload_calculator
         if calculator is None or call.payload is None:
             return self._handler.workload
@@ -91,11 +97,6 @@ class PassThroughRoute(Route):
             return pick(request.raw_headers), request.body.iter_any() if request.has_body else ()
         pick = authored_request_headers if self.reads_answers else rewritten_request_headers
         return (*pick(request.raw_headers), *JSON_HEADERS), (memoryview(payload),)
-
-    @property
-    def needs_request(self) -> bool:
-        """Whether its author sees the ``web.Request``, which the fast lane does not have."""
-        return False
 
     def _answered(self, answer: Answer, last_bytes: bytes) -> float | None:
         """What an answer that came whole shows of its request's workload."""
@@ -139,7 +140,7 @@ class PassThroughRoute(Route):
             payload = handler.benchmark_payload() if handler.benchmark_payload is not None else {}
             calculator = handler.workload_calculator
             return (calculator(payload) if calculator is not None else handler.workload), dump(payload)
-        except Exception as error:
+        except AUTHOR_ERRORS as error:
             log.exception("making a benchmark payload for %s failed", self.endpoint)
             raise BenchmarkFailed(
                 f"benchmark_payload of {self.endpoint} raised {type(error).__name__}: {error}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import yarl
@@ -16,17 +16,18 @@ from pyworker.errors import BadPath, InvalidJson, JsonDataException
 from pyworker.fields import MISSING_PARAMETER, read_part
 from pyworker.handlers import DEFAULT_WORKLOAD
 from pyworker.wire import AuthData, decode_object, parse_auth_data
+from pyworker.worker.author_faults import AUTHOR_ERRORS, Faults
 from pyworker.worker.core.benchmark import Plan
 from pyworker.worker.core.estimates import Estimates
 from pyworker.worker.core.ledger import Lane, valid_workload
 from pyworker.worker.inbound.incoming import Incoming
 from pyworker.worker.model.connection import RawHeaders
 
-__all__ = ["JSON_HEADERS", "Call", "Probe", "ReadBody", "Route", "explain_envelope", "payload_object"]
+__all__ = ["JSON_HEADERS", "UNCOUNTED", "Call", "Probe", "ReadBody", "Route", "explain_envelope", "payload_object"]
 
-log = logging.getLogger("pyworker.handler")
-
+UNCOUNTED: Final = object()  # what an author's calculator that failed, and was told of, has given
 JSON_HEADERS: RawHeaders = ((b"Content-Type", b"application/json"),)
+_BOOKED_INSTEAD = f"{DEFAULT_WORKLOAD:g} is booked instead"
 _PLACE = re.compile(r"{(\w+)(?::[^{}]*)?}")
 
 
@@ -87,6 +88,7 @@ class Route(ABC):
         self.lane = lane
         self.max_wait_s = max_wait_s
         self.bad_workloads = 0
+        self.faults = Faults()
         self.estimates = Estimates()
         self._places = _PLACE.findall(endpoint)
 
@@ -118,8 +120,18 @@ class Route(ABC):
         return None
 
     @abstractmethod
-    def count_workload(self, call: Call) -> float:
-        """The author's count, which may be anything."""
+    def count_workload(self, call: Call) -> Any:
+        """The author's count, which may be anything; UNCOUNTED when that failed."""
+
+    @property
+    def counted_by(self) -> str:
+        """What counts, as its author wrote it."""
+        return "workload"
+
+    @property
+    def shows_request(self) -> bool:
+        """Whether its author sees the ``web.Request``, and may read the body once more."""
+        return False
 
     @abstractmethod
     async def exchange(self, request: Incoming, call: Call) -> bool:
@@ -155,28 +167,35 @@ class Route(ABC):
         """The author's count, or the default when that is no finite number from 0 up."""
         try:
             workload: Any = self.count_workload(call)
-        except Exception:
-            workload = None
-            log.exception("count_workload of %s failed; %g is booked instead", self.endpoint, DEFAULT_WORKLOAD)
+        except AUTHOR_ERRORS as error:
+            workload = self.not_counted(error)
         if valid_workload(workload):
             return float(workload)
-        if workload is not None:
-            log.error("count_workload of %s gave %r; %g is booked instead", self.endpoint, workload, DEFAULT_WORKLOAD)
+        if workload is not UNCOUNTED:
+            self.faults.tell_value(f"{self.counted_by} of {self.endpoint}", workload, _BOOKED_INSTEAD)
+        if inspect.iscoroutine(workload):
+            workload.close()
         self.bad_workloads += 1
         return DEFAULT_WORKLOAD
 
+    def not_counted(self, error: BaseException) -> object:
+        """Tell of it. UNCOUNTED."""
+        self.faults.tell(f"{self.counted_by} of {self.endpoint}", error, _BOOKED_INSTEAD)
+        return UNCOUNTED
+
     def answered_workload(self, count: Callable[[bytes], float | None], last_bytes: bytes) -> float | None:
         """What the author's ``count`` makes of an answer; None when it cannot say, or says no number from 0 up."""
+        what, then = f"answer_workload of {self.endpoint}", "the estimate stands"
         try:
             workload: Any = count(last_bytes)
-        except Exception:
-            log.exception("answer_workload of %s failed; the estimate stands", self.endpoint)
+        except AUTHOR_ERRORS as error:
+            self.faults.tell(what, error, then)
         else:
             if workload is None:
                 return None
             if valid_workload(workload):
                 return float(workload)
-            log.error("answer_workload of %s gave %r; the estimate stands", self.endpoint, workload)
+            self.faults.tell_value(what, workload, then)
         self.bad_workloads += 1
         return None
 

@@ -79,7 +79,7 @@ class Runtime:
         self.settings = settings
         self._started_s = time.time()
         self.books = Books()
-        self.readiness = Readiness(time.monotonic())
+        self.readiness = Readiness(time.monotonic(), has_lifecycle=backend.lifecycle is not None)
         self.gate = Gate(
             url=settings.url,
             unsecured=settings.unsecured,
@@ -236,7 +236,7 @@ class Runtime:
             task.add_done_callback(self._task_ended)
 
     async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
-        incoming, task = AiohttpIncoming(request), asyncio.current_task()
+        incoming, task = AiohttpIncoming(request, keeps_body=route.shows_request), asyncio.current_task()
         assert task is not None
         self._answering.add(task)
         try:
@@ -265,7 +265,7 @@ class Runtime:
         return {
             key: route
             for key, route in first.items()
-            if isinstance(route, PassThroughRoute) and not route.needs_request
+            if isinstance(route, PassThroughRoute) and not route.shows_request
         }
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
@@ -362,8 +362,10 @@ def _lifecycle(given: Any) -> Lifecycle | None:
     """A context manager, or what makes one: those of ``@asynccontextmanager`` can be called as well, to decorate."""
     if given is None:
         return None
-    kind = cast("type[Any]", type(given))
-    return cast("Lifecycle", given if hasattr(kind, "__aenter__") else given())
+    made = given if hasattr(cast("type[Any]", type(given)), "__aenter__") else given()
+    if not hasattr(cast("type[Any]", type(made)), "__aenter__"):
+        raise ConfigurationError(f"the lifecycle gave {made!r}; it must give an async context manager")
+    return cast("Lifecycle", made)
 
 
 def _health_url(backend: Backend, settings: WorkerSettings) -> str | None:

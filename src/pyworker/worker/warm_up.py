@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 
 from pyworker.api import LogAction
 from pyworker.errors import BenchmarkFailed
+from pyworker.worker.author_faults import AUTHOR_ERRORS
 from pyworker.worker.benchmark import Benchmark
 from pyworker.worker.books import Books
 from pyworker.worker.core.readiness import ErrorSource, Event, Readiness, State
@@ -33,6 +34,7 @@ GOOD_CHECKS_TO_RECOVER = 3
 FIRST_PAUSE_S = 2.0
 LONGEST_PAUSE_S = 60.0
 REMIND_S = 60.0
+_ENTRY = "the worker's lifecycle to be entered"
 
 
 class WarmUp:
@@ -92,11 +94,12 @@ class WarmUp:
         """The author's own start and end: loaded once entered, left when the worker stops."""
         try:
             async with lifecycle:
-                self.event(Event.MODEL_LOADED)
+                self.event(Event.ENTERED)
                 await asyncio.Event().wait()
-        except Exception as error:
+        except AUTHOR_ERRORS as error:
             log.exception("the worker's lifecycle failed")
-            self.event(Event.ERROR, error=f"lifecycle: {type(error).__name__}: {error}")
+            told = f"lifecycle: {type(error).__name__}: {error}"
+            self.event(Event.ERROR, error=told, source=ErrorSource.LIFECYCLE)
 
     # --- the model's log ---
 
@@ -144,7 +147,7 @@ class WarmUp:
 
     async def _wait_until_loaded(self) -> None:
         if self._lifecycle is not None:
-            self.readiness.waiting_for = "the worker's lifecycle to be entered"
+            self.readiness.waiting_for = _ENTRY
             return
         texts = [repr(text) for action, text in self._log_actions if action is LogAction.ModelLoaded]
         if self.tail is not None and texts:  # a log that says nothing of loading is read for its errors only
@@ -208,6 +211,12 @@ class WarmUp:
 
     async def _recover(self) -> None:
         source = self.readiness.error_source
+        if source is ErrorSource.LIFECYCLE:
+            self.readiness.waiting_for = "a restart: the worker's lifecycle has failed"
+            return
+        if not self.readiness.is_entered:
+            self.readiness.waiting_for = _ENTRY
+            return
         if source is ErrorSource.BENCHMARK:
             self.readiness.waiting_for = f"the next try of the benchmark, in {self._pause_s:g} s"
             await self._pause()

@@ -9,6 +9,8 @@
 - LOADED waits until the model accepts connections: that its port is closed right after "loaded" is no error.
 - A second "loaded" line changes nothing, unless the worker is ERRORED: then the model was started again.
 - ERRORED ends when the model is well again; what counts as well depends on where the error came from.
+- With a lifecycle nothing is LOADED before that was entered, whatever the log says; once it has failed, only DRAIN
+  is left: it is entered once, when the worker starts.
 
 Pure: events come in, the state changes; ``worker.warm_up`` does what each state calls for.
 """
@@ -37,6 +39,7 @@ class Event(Enum):
     """What can happen to a worker."""
 
     MODEL_LOADED = "model loaded"
+    ENTERED = "lifecycle entered"
     MODEL_ANSWERS = "model answers"
     SCORED = "scored"
     ERROR = "error"
@@ -50,13 +53,16 @@ class ErrorSource(Enum):
     MODEL = "model"  # its log, or the author's code
     HEALTH = "health"  # it stopped answering
     BENCHMARK = "benchmark"  # no request of the benchmark succeeded
+    LIFECYCLE = "lifecycle"  # the author's failed: only a restart ends that
 
 
 _TABLE: dict[tuple[State, Event], State] = {
     (State.STARTING, Event.MODEL_LOADED): State.LOADED,
+    (State.STARTING, Event.ENTERED): State.LOADED,
     (State.LOADED, Event.MODEL_ANSWERS): State.BENCHMARKING,
     (State.BENCHMARKING, Event.SCORED): State.READY,
     (State.ERRORED, Event.MODEL_LOADED): State.LOADED,
+    (State.ERRORED, Event.ENTERED): State.LOADED,
     (State.ERRORED, Event.RECOVERED): State.LOADED,
     **{(state, Event.ERROR): State.ERRORED for state in State if state is not State.DRAINING},
     **{(state, Event.DRAIN): State.DRAINING for state in State},
@@ -72,9 +78,13 @@ _RETRY_AFTER_S: dict[State, float] = {
 
 
 class Readiness:
-    """The state, since when, and why. ``now_s`` is the worker's monotonic clock."""
+    """The state, since when, and why. ``now_s`` is the worker's monotonic clock.
 
-    def __init__(self, now_s: float) -> None:
+    With ``has_lifecycle`` it waits for ENTERED.
+    """
+
+    def __init__(self, now_s: float, *, has_lifecycle: bool = False) -> None:
+        self.is_entered = not has_lifecycle
         self.state = State.STARTING
         self.started_s = now_s
         self.since_s = now_s
@@ -86,6 +96,9 @@ class Readiness:
 
     def on(self, event: Event, now_s: float, *, error: str = "", source: ErrorSource = ErrorSource.MODEL) -> bool:
         """Take an event in. True when it changed the state, or the error."""
+        if self._is_void(event):
+            return False
+        self.is_entered = self.is_entered or event is Event.ENTERED
         state = _TABLE.get((self.state, event))
         if state is None or (state is self.state and error == self.error):
             return False
@@ -96,6 +109,11 @@ class Readiness:
         if state is State.READY and self.first_ready_s is None:
             self.first_ready_s = now_s
         return True
+
+    def _is_void(self, event: Event) -> bool:
+        if self.error_source is ErrorSource.LIFECYCLE:
+            return event is not Event.DRAIN
+        return not self.is_entered and event in {Event.MODEL_LOADED, Event.RECOVERED}
 
     @property
     def is_ready(self) -> bool:

@@ -15,6 +15,9 @@ from pyworker.worker.model.connection import Answer
 
 __all__ = ["AiohttpIncoming", "Incoming", "PassableBody"]
 
+KEPT_BYTES = 1024 * 1024
+_NOT_KEPT = "a body of more than 1 MiB is not kept for client_request.read(), text() and json(): parse it before"
+
 
 class PassableBody(BodySource, Protocol):
     """A request's body while it comes in, to be read or passed on."""
@@ -62,10 +65,15 @@ class Incoming(ABC):
 
 
 class AiohttpIncoming(Incoming):
-    """A ``web.Request``; ``response`` is what its handler returns in the end."""
+    """A ``web.Request``; ``response`` is what its handler returns in the end.
 
-    def __init__(self, request: web.Request) -> None:
+    With ``keeps_body`` a body that was read is the request's own as well: its ``read()``, ``text()`` and ``json()``
+    give it, as they do after a first ``read()``. One of more than KEPT_BYTES is not held that long: they raise.
+    """
+
+    def __init__(self, request: web.Request, *, keeps_body: bool = False) -> None:
         self.request = request
+        self._keeps_body = keeps_body
         self.response: web.StreamResponse | None = None
         self.method = request.method
         self.raw_headers = request.raw_headers
@@ -73,6 +81,16 @@ class AiohttpIncoming(Incoming):
         self.body = request.content
         self.content_length = request.content_length
         self.has_body = request.body_exists
+
+    async def read(self, hold: Hold) -> bytes | memoryview:
+        body = await super().read(hold)
+        if not self._keeps_body:
+            return body
+        if len(body) > KEPT_BYTES:
+            self.request.content.set_exception(RuntimeError(_NOT_KEPT))
+            return body
+        body = self.request._read_bytes = bytes(body)  # pyright: ignore[reportPrivateUsage]
+        return body
 
     @property
     def query(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
