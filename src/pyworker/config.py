@@ -17,11 +17,13 @@ from pyworker import config_rules as rules
 from pyworker.api import ApiPayload, EndpointHandler
 from pyworker.handlers import DEFAULT_WORKLOAD
 from pyworker.model_address import address_problems
+from pyworker.wire import dump
 
 __all__ = ["DEFAULT_CONCURRENCY", "BenchmarkConfig", "HandlerConfig", "LogActionConfig", "Payload", "WorkerConfig"]
 
 Payload = dict[str, Any]
 DEFAULT_CONCURRENCY = 10
+_ANSWER = "the answer: a web.StreamResponse, prepared and written, when it is a stream"
 _ABOUT_PAYLOADS = (
     "workload_calculator",
     "request_parser",
@@ -98,7 +100,7 @@ class BenchmarkConfig(_Checked):
             yield from _dataset_problems("dataset", self.dataset)
         if self.dataset is not None and self.generator is not None:
             yield "dataset and generator are both given; the payloads come from one of them"
-        yield from rules.a_function("generator", self.generator, ())
+        yield from rules.a_function("generator", self.generator, (), returns="a payload, and is called for each")
         yield from rules.a_number("runs", self.runs, least=1, whole=True)
         yield from rules.a_number("concurrency", self.concurrency, least=1, whole=True, none="for 10")
         yield from rules.a_flag("do_warmup", self.do_warmup)
@@ -191,7 +193,9 @@ class HandlerConfig(_Checked):
         if inspect.iscoroutinefunction(self.answer_workload):
             yield f"answer_workload is async; write `def {self.answer_workload.__name__}`"
         yield from rules.a_function("request_parser", self.request_parser, payload)
-        yield from rules.a_function("response_generator", self.response_generator, both, only_async=True)
+        yield from rules.a_function(
+            "response_generator", self.response_generator, both, only_async=True, returns=_ANSWER
+        )
         yield from rules.a_function("remote_function", self.remote_function, None, only_async=True)
         yield from rules.a_class("payload_class", self.payload_class, ApiPayload)
         yield from rules.a_class("handler_class", self.handler_class, EndpointHandler)
@@ -269,9 +273,7 @@ class WorkerConfig(_Checked):
         if self.benchmark_route is not None:
             yield from rules.a_route("benchmark_route", self.benchmark_route)
         if self.fixed_throughput is not None:
-            yield from rules.a_number("fixed_throughput", self.fixed_throughput, none="to measure it")
-            if self.fixed_throughput == 0:
-                yield "fixed_throughput is 0; it takes what the worker does in a second, or None to measure it"
+            yield from rules.a_number("fixed_throughput", self.fixed_throughput, none="to measure it", above=True)
         if self.readiness not in {"log", "health", None}:
             yield f'readiness is {self.readiness!r}; it takes "log" or "health"'
 
@@ -288,6 +290,16 @@ def _dataset_problems(name: str, dataset: object) -> Iterator[str]:
         for number, payload in enumerate(cast("Sequence[object]", dataset)):
             if not isinstance(payload, dict):
                 yield f"{name}[{number}] is a {type(payload).__name__}; a payload is a dict"
+            elif not _is_json(cast("object", payload)):
+                yield f"{name}[{number}] is no JSON: it holds what JSON has not (an object, bytes, a set)"
+
+
+def _is_json(payload: object) -> bool:
+    try:
+        dump(payload)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _are_methods(methods: object) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
@@ -26,8 +27,11 @@ __all__ = [
     "keywords_checked",
     "refuse",
     "texts",
+    "without_names",
 ]
 
+_PLACE = re.compile(r"{\w+(:[^{}]*)?}")
+_OWN_ROUTES = frozenset({"/session/create", "/session/end", "/session/get", "/session/health"})
 _C = TypeVar("_C", bound=type[Any])
 Problems = Iterator[str]
 
@@ -54,14 +58,22 @@ def refuse(what: str, problems: Iterator[str]) -> None:
         raise ConfigurationError("\n".join(told))
 
 
-def a_number(name: str, value: object, *, least: float = 0, none: str = "", whole: bool = False) -> Problems:
-    """A number from ``least`` up. ``none`` says what None stands for, "" when it stands for nothing."""
+def a_number(
+    name: str, value: object, *, least: float = 0, none: str = "", whole: bool = False, above: bool = False
+) -> Problems:
+    """A number from ``least`` up, or ``above`` it. ``none`` says what None stands for, "" when for nothing."""
     if value is None and none:
         return
     kind = int if whole else int | float
-    if isinstance(value, kind) and not isinstance(value, bool) and least <= value < math.inf:
+    if (
+        isinstance(value, kind)
+        and not isinstance(value, bool)
+        and least <= value < math.inf
+        and not (above and value == least)
+    ):
         return
-    words = f"a {'whole ' if whole else ''}number from {least:g} up{f', or None {none}' if none else ''}"
+    limit = f"above {least:g}" if above else f"from {least:g} up"
+    words = f"a {'whole ' if whole else ''}number {limit}{f', or None {none}' if none else ''}"
     yield f"{name} is {value!r}; it takes {words}"
 
 
@@ -98,8 +110,17 @@ def a_route(name: str, value: object) -> Problems:
         yield f"{name} is {value!r}; it must begin with a slash: did you mean {meant!r}?"
     elif set("?# \t\r\n") & set(value):
         yield f"{name} is {value!r}; a path holds no spaces, no '?' and no '#'"
+    elif set("{}") & set(_PLACE.sub("", value)):
+        yield f"{name} is {value!r}; a place in it is written {{name}}, and filled from the request's path"
+    elif value in _OWN_ROUTES:
+        yield f"{name} is {value!r}; that is the worker's own"
     elif value.startswith("/pyworker/"):
         yield f"{name} is {value!r}; what begins with /pyworker/ is the worker's own"
+
+
+def without_names(route: str) -> str:
+    """The route as the router sees it: two that differ in the names of their places are one."""
+    return _PLACE.sub(r"{\1}", route)
 
 
 def a_class(name: str, value: object, base: type[Any]) -> Problems:
@@ -130,13 +151,23 @@ def a_lifecycle(name: str, value: object) -> Problems:
         yield f"{name} is {value!r}; it takes an async context manager, or a function that makes one{kind}"
 
 
-def a_function(name: str, value: object, arguments: Sequence[str] | None, *, only_async: bool = False) -> Problems:
+def a_function(
+    name: str,
+    value: object,
+    arguments: Sequence[str] | None,
+    *,
+    only_async: bool = False,
+    returns: str = "what it makes",
+) -> Problems:
     """A function of so many arguments, or None. ``arguments``: what each is, None when any will do."""
     if value is None:
         return
     words = " and ".join(arguments or ("the payload's fields",)) if arguments != () else "no arguments"
     if not callable(value):
         yield f"{name} is {value!r}; it takes a function of {words}"
+        return
+    if inspect.isgeneratorfunction(value) or inspect.isasyncgenfunction(value):
+        yield f"{name} is {_name(value)}, which yields; it must return {returns}"
         return
     if only_async and _is_plainly_sync(value):
         yield f"{name} is {_name(value)}, which is not async; write `async def {_name(value)}`"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +14,7 @@ from pyworker.api import EndpointHandler, LogAction
 from pyworker.backend import Backend, Handler
 from pyworker.benchmark_payloads import Dataset
 from pyworker.config import DEFAULT_CONCURRENCY, BenchmarkConfig, HandlerConfig, LogActionConfig, WorkerConfig
+from pyworker.config_rules import without_names
 from pyworker.errors import ConfigurationError
 from pyworker.handlers import DeclaredHandler, PassThroughHandler
 from pyworker.model_address import model_address
@@ -37,8 +37,11 @@ class Worker:
     Raises ConfigurationError for what cannot work. Makes no connection and reads no file.
     """
 
-    def __init__(self, config: WorkerConfig) -> None:
-        if not isinstance(config, WorkerConfig):  # pyright: ignore[reportUnnecessaryIsInstance]
+    def __init__(self, config: WorkerConfig | None = None, **fields: Any) -> None:
+        if fields:
+            written = ", ".join(f"{name}=..." for name in fields)
+            raise ConfigurationError(f"Worker takes a WorkerConfig: Worker(WorkerConfig({written}))")
+        if not isinstance(config, WorkerConfig):
             raise ConfigurationError(f"Worker takes a WorkerConfig: Worker(WorkerConfig(...)), not {config!r}")
         self.config = config
         declared = _checked_handlers(config)
@@ -60,7 +63,11 @@ class Worker:
         serve.start_server(self.backend, self.routes)
 
     async def run_async(self) -> None:
-        """The same inside a running event loop; cancelling it ends it as well."""
+        """The same inside a running event loop; cancelling it ends it as well.
+
+        It returns when the worker has drained. What its author runs beside it he ends himself then: a ``gather`` with
+        something that goes on keeps the process alive.
+        """
         await serve.serve(self.backend, self.routes)
 
 
@@ -85,8 +92,15 @@ def _checked_handlers(config: WorkerConfig) -> list[HandlerConfig]:
 
 
 def _refuse_doubles(handlers: Sequence[HandlerConfig]) -> None:
-    served = Counter((method.upper(), handler.route) for handler in handlers for method in handler.methods)
-    doubled = [f"{method} {route}" for (method, route), count in served.items() if count > 1 and route is not None]
+    """Two routes that differ only in the names of their places are the same."""
+    served: set[tuple[str, str]] = set()
+    doubled: list[str] = []
+    for handler in handlers:
+        for method in handler.methods if handler.route is not None else ():
+            way = method.upper(), without_names(handler.route or "")
+            if way in served:
+                doubled.append(f"{method.upper()} {handler.route}")
+            served.add(way)
     if doubled:
         raise ConfigurationError(f"WorkerConfig: more than one handler for {', '.join(doubled)}; the first would win")
 

@@ -63,7 +63,7 @@ async def test_a_worker_that_goes_by_its_health_reads_no_log(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("backend", "given", "said"),
     [
-        ({}, {}, ["give Backend a model_server_url", "set MODEL_SERVER_URL"]),
+        ({}, {}, ["give a model_server_url to WorkerConfig or Backend", "set MODEL_SERVER_URL"]),
         ({}, {"model_server_url": "127.0.0.1:5001"}, ["MODEL_SERVER_URL is '127.0.0.1:5001'"]),
         ({"readiness": "log"}, {"model_server_url": "http://127.0.0.1:1"}, ["give model_log_file", "set MODEL_LOG"]),
     ],

@@ -124,6 +124,23 @@ worker = unchecked(WorkerConfig)
 benchmark = unchecked(BenchmarkConfig)
 actions = unchecked(LogActionConfig)
 
+
+async def undecorated() -> AsyncIterator[None]:
+    yield
+
+
+async def no_yield() -> None:
+    """What an author writes who takes it for a hook."""
+
+
+def sync_generator() -> Iterator[dict[str, Any]]:
+    yield {}
+
+
+async def pieces(_request: web.Request, _model: ClientResponse) -> AsyncIterator[bytes]:
+    yield b""
+
+
 MISTAKES: list[tuple[Make, str]] = [
     # keywords
     (lambda: handler(rout="/g"), "HandlerConfig has no keyword 'rout': did you mean 'route'?"),
@@ -205,12 +222,28 @@ MISTAKES: list[tuple[Make, str]] = [
     (lambda: worker(lifecycle=no_yield), "needs @contextlib.asynccontextmanager above it, and a yield in it"),
     (lambda: worker(lifecycle=contextlib.contextmanager(sync_generator)), "lifecycle is a sync generator"),
     (lambda: Backend(lifecycle=undecorated), "Backend: lifecycle is `async def undecorated` alone"),
+    (lambda: worker(fixed_throughput=-1), "fixed_throughput is -1; it takes a number above 0, or None to measure it"),
     (lambda: worker(fixed_throughput=0), "fixed_throughput is 0"),
     (lambda: worker(fixed_throughput="fast"), "fixed_throughput is 'fast'"),
     (lambda: worker(readiness="soon"), "readiness is 'soon'"),
     (lambda: worker(benchmark_data={"a": 1}), "benchmark_data is one payload"),
     (lambda: worker(benchmark_route="g"), "did you mean '/g'?"),
+    (lambda: handler("/g", response_generator=pieces), "response_generator is pieces, which yields; it must return"),
+    (lambda: handler("/a/{x"), "route is '/a/{x'; a place in it is written {name}"),
+    (lambda: handler("/a/x}"), "a place in it is written {name}"),
+    (lambda: handler("/session/create"), "route is '/session/create'; that is the worker's own"),
+    (
+        lambda: benchmark(generator=sync_generator),
+        "generator is sync_generator, which yields; it must return",
+    ),
+    (lambda: benchmark(dataset=[{"a": 1}, {"a": object()}]), "dataset[1] is no JSON: it holds what JSON has not"),
     # all together
+    (lambda: cast("Any", Worker)(model_server_url="http://h:1"), "Worker(WorkerConfig(model_server_url=...))"),
+    (cast("Any", Worker), "Worker takes a WorkerConfig"),
+    (
+        lambda: Worker(WorkerConfig(handlers=[HandlerConfig("/a/{x}"), HandlerConfig("/a/{y}")])),
+        "more than one handler for POST /a/{y}",
+    ),
     (lambda: Worker(unchecked({})), "Worker takes a WorkerConfig"),
     (lambda: Worker(WorkerConfig(handlers=[HandlerConfig("/g"), HandlerConfig("/g")])), "more than one handler for"),
     (

@@ -114,7 +114,8 @@ async def _pump(side: Side, source: Socket, sink: Socket) -> End | None:
 
 async def _last_words(pump: Pump) -> End | None:
     done, _ = await asyncio.wait([pump], timeout=LAST_WORDS_S)
-    return pump.result() if done else None
+    is_known = done and not pump.cancelled() and pump.exception() is None  # nothing may take a cancellation's place
+    return pump.result() if is_known else None
 
 
 async def shut(socket: Socket, code: int, reason: bytes = b"") -> bool:

@@ -340,7 +340,9 @@ def with_authors_words(settings: WorkerSettings, backend: Backend) -> WorkerSett
     url = backend.model_server_url or settings.model_server_url.rstrip("/")
     log_path = backend.model_log_file or settings.model_log
     if not url and not backend.is_remote_only:
-        raise ConfigurationError("no model server: give Backend a model_server_url, or set MODEL_SERVER_URL")
+        raise ConfigurationError(
+            "no model server: give a model_server_url to WorkerConfig or Backend, or set MODEL_SERVER_URL"
+        )
     if url and not is_address(url):
         raise ConfigurationError(f"MODEL_SERVER_URL is {url!r}; give an address like http://127.0.0.1:5001")
     if backend.readiness == "log" and not log_path:
