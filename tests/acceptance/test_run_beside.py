@@ -67,15 +67,40 @@ async def test_a_changed_file_takes_over_and_a_broken_one_does_not(worker: Path,
             await process.output.where(lambda line: "word.py, line 2: AttributeError" in line and "serves on" in line)
             assert await word(process) == "first"
             (worker / "word.py").write_text("WORD = 'third'\n")
-            while True:
-                await process.ready()
-                try:
-                    if await word(process) == "third":
-                        break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.02)  # one has ended, the other begins
+            await third(process)
             process.terminate()
             assert await process.ended() == 0
+
+
+async def third(process: WorkerProcess) -> None:
+    """Wait until the changed worker has taken over."""
+    while True:
+        await process.ready()
+        try:
+            if await word(process) == "third":
+                return
+        except aiohttp.ClientError:
+            await asyncio.sleep(0.02)  # one has ended, the other begins
+
+
+async def test_the_first_change_of_a_file_elsewhere_is_seen_though_the_worker_prints_at_its_end(
+    worker: Path, tmp_path: Path
+) -> None:
+    shared = worker.parent / "common"
+    shared.mkdir()
+    (shared / "util.py").write_text("WORD = 'first'\n")
+    bye = "import atexit\natexit.register(lambda: print('bye'))\n"
+    (worker / "word.py").write_text(f"{bye}from common.util import WORD\n")
+    async with FakeModel() as model:
+        command = [*RUN, str(worker), "--reload"]
+        async with WorkerProcess(command, env={"MODEL_SERVER_URL": model.url}, cwd=tmp_path) as process:
+            await process.ready()
+            while len(below(process.pid)) > 2:  # its files are being looked for
+                await asyncio.sleep(0.02)
+            (shared / "util.py").write_text("WORD = 'second'\nWORD.nothing\n")
+            await process.output.where(lambda line: "util.py, line 2: AttributeError" in line and "serves on" in line)
+            (shared / "util.py").write_text("WORD = 'third'\n")
+            await third(process)
 
 
 async def test_a_worker_that_is_broken_from_the_start_begins_with_the_change_that_mends_it(

@@ -71,9 +71,18 @@ def test_files_that_were_imported_from_elsewhere_are_watched_too(tmp_path: Path)
     shared = tmp_path / "shared.py"
     shared.write_text("")
     watch = Watch(str(tmp_path / "one"))
-    watch.watch_too([str(shared)])
+    watch.watch_too([str(shared)], shared.stat().st_mtime_ns)
     assert changed(watch) == []
     os.utime(shared, ns=(1, 1))
+    assert changed(watch) == ["shared.py"]
+
+
+def test_a_file_that_changed_before_it_was_known_to_be_the_workers_counts_as_changed(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    shared = tmp_path / "shared.py"
+    shared.write_text("")
+    watch = Watch(str(tmp_path / "one"))
+    watch.watch_too([str(shared)], shared.stat().st_mtime_ns - 1)
     assert changed(watch) == ["shared.py"]
 
 

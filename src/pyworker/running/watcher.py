@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pyworker.instance import logs, ports, processes
 from pyworker.instance.processes import SHOWN_CHARS, SHOWN_LINES, Child, LaunchFailed
@@ -26,8 +26,34 @@ __all__ = ["Watcher"]
 
 LOOK_S: Final = 0.25  # at the worker's files
 LOOK_AT_LOGS_S: Final = 10.0
-_LONGEST_LINE: Final = 200_000  # all files of a worker
 UPDATE: Final = 75  # a worker's exit status that asks for a newer version of everything
+
+
+class _Trial(NamedTuple):
+    """A worker that is loaded and not served. ``is_first``: only for its files, beside the worker itself."""
+
+    RESULT = "result.json"
+    OUTPUT = "output"
+
+    child: Child
+    folder: Path
+    began_ns: int
+    is_first: bool
+
+    def result(self) -> tuple[list[str], str]:
+        """Its files, and what is wrong ("": nothing)."""
+        try:
+            result = json.loads((self.folder / self.RESULT).read_bytes())
+        except (OSError, ValueError):  # it was ended before it came to that
+            lines = logs.last_lines(self.child.log, 1, max_chars=SHOWN_CHARS)
+            return [], lines[-1] if lines else f"it ended with status {self.child.status} and said nothing"
+        return result["files"], result["problem"]
+
+    def remove(self) -> None:
+        """Its files in the temporary folder."""
+        for name in (self.RESULT, self.OUTPUT):
+            (self.folder / name).unlink(missing_ok=True)
+        self.folder.rmdir()
 
 
 class Watcher:
@@ -40,7 +66,7 @@ class Watcher:
         self._port = 0
         self._model: Child | None = None
         self._worker: Child | None = None
-        self._trial: Child | None = None
+        self._trial: _Trial | None = None
         self._watch = Watch(plan.watched) if plan.watched else None
         self._bounded_s = 0.0
 
@@ -70,6 +96,8 @@ class Watcher:
             self._model = processes.start("model server", command, env=env, cwd="", log=output, field="--model-command")
             _say(f"the model server's log is {log}")
         self._start_worker()
+        if self._watch is not None:
+            self._trial = self._start_trial(is_first=True)
 
     def _start_worker(self) -> None:
         env = self._plan.worker_environment(self._environment, self._port)
@@ -101,25 +129,30 @@ class Watcher:
             self._end_trial()
             _say(f"{', '.join(Path(path).name for path in changed)} changed; trying it")
             self._trial = self._start_trial()
-        elif self._trial is not None and self._trial.status is not None:
+        elif self._trial is not None and self._trial.child.status is not None:
             trial, self._trial = self._trial, None
             self._judge(watch, trial)
 
-    def _start_trial(self) -> Child:
-        with tempfile.NamedTemporaryFile(prefix="pyworker-trial-", delete=False) as file:
-            output = Path(file.name)
+    def _start_trial(self, *, is_first: bool = False) -> _Trial:
+        began_ns = time.time_ns()
+        folder = Path(tempfile.mkdtemp(prefix="pyworker-trial-"))
+        command = [*self._plan.trial, str(folder / _Trial.RESULT)]
         env = self._plan.worker_environment(self._environment, self._port)
-        return processes.start("trial", self._plan.trial, env=env, cwd="", log=output, field="the worker")
+        output = folder / _Trial.OUTPUT
+        child = processes.start("trial", command, env=env, cwd="", log=output, field="the worker")
+        return _Trial(child, folder, began_ns, is_first)
 
-    def _judge(self, watch: Watch, trial: Child) -> None:
+    def _judge(self, watch: Watch, trial: _Trial) -> None:
         """The trial has ended: a worker that would start takes the place of the one before."""
-        lines = logs.last_lines(trial.log, 1, max_chars=_LONGEST_LINE)
-        trial.log.unlink(missing_ok=True)
-        if trial.status != 0:
+        files, problem = trial.result()
+        trial.remove()
+        watch.watch_too(files, trial.began_ns)
+        if trial.is_first:
+            return  # the worker itself is there already, and says itself what is wrong with it
+        if problem:
             serves_on = "the one before serves on" if self._worker else "none serves"
-            _say(f"the new worker would not start, {serves_on}: {lines[-1] if lines else 'it said nothing'}")
+            _say(f"the new worker would not start, {serves_on}: {problem}")
             return
-        watch.watch_too(json.loads(lines[-1]))
         if self._worker is not None:
             self._end_worker(self._worker)
         if not self._wakeup.stop:
@@ -138,15 +171,16 @@ class Watcher:
 
     def _end_trial(self) -> None:
         if self._trial is not None:
-            end_one(self._trial, self._children(), self._wakeup, 0.0)
-            self._trial.log.unlink(missing_ok=True)
+            end_one(self._trial.child, self._children(), self._wakeup, 0.0)
+            self._trial.remove()
             self._trial = None
 
     def _end_worker(self, worker: Child) -> None:
         end_one(worker, self._children(), self._wakeup, self._plan.drain_s + DRAIN_MARGIN_S)
 
     def _children(self) -> list[Child]:
-        return [child for child in (self._trial, self._worker, self._model) if child is not None]
+        trial = None if self._trial is None else self._trial.child
+        return [child for child in (trial, self._worker, self._model) if child is not None]
 
     def _last_lines(self, model: Child) -> list[str]:
         lines = logs.last_lines(Path(self._plan.model_log), SHOWN_LINES, max_chars=SHOWN_CHARS)

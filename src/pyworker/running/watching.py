@@ -29,11 +29,11 @@ class Watch:
         self._seen = self._look()
         self._unsettled: Seen | None = None
 
-    def watch_too(self, others: Iterable[str]) -> None:
-        """Look at these files as well, from now on."""
+    def watch_too(self, others: Iterable[str], since_ns: int) -> None:
+        """Look at these files as well; one that was written after ``since_ns`` (Unix time) counts as changed."""
         new = {other for other in others if other not in self._seen} - self._others
         self._others |= new
-        self._seen |= _times(new)
+        self._seen |= {path: seen for path, seen in _times(new).items() if seen[0] <= since_ns}
 
     def changed(self) -> list[str]:
         """The files that have changed since last told, once they are at rest: so that none is half written."""
