@@ -95,7 +95,7 @@ async def test_the_first_change_of_a_file_elsewhere_is_seen_though_the_worker_pr
         command = [*RUN, str(worker), "--reload"]
         async with WorkerProcess(command, env={"MODEL_SERVER_URL": model.url}, cwd=tmp_path) as process:
             await process.ready()
-            while len(below(process.pid)) > 2:  # its files are being looked for
+            while len(below(process.pid)) > 2:  # noqa: ASYNC110 - a process looks for its files
                 await asyncio.sleep(0.02)
             (shared / "util.py").write_text("WORD = 'second'\nWORD.nothing\n")
             await process.output.where(lambda line: "util.py, line 2: AttributeError" in line and "serves on" in line)

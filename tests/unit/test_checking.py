@@ -15,7 +15,7 @@ from pyworker.checking.configuration import check_log_actions
 from pyworker.checking.findings import LONGEST, fault, one_line, redacted
 from pyworker.checking.values import as_json, enlarged, json_problem, same_payloads, steady_workload, workload_problem
 from pyworker.checking.variables import stand_in
-from pyworker.checking.verdicts import Seen, Subject, judge, left_open
+from pyworker.checking.verdicts import Seen, Subject, judge, judge_count, left_open
 from pyworker.scaffold.naming import require_name, suggestion
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=3)
@@ -132,6 +132,15 @@ def test_what_a_made_up_answer_lacks_is_no_fault_but_is_said(error: Exception) -
 @pytest.mark.parametrize("error", [NameError("jsn"), TypeError("f() got an unexpected keyword argument 'a'")])
 def test_a_mistake_of_the_author_is_a_fault_whatever_the_answer_was(error: Exception) -> None:
     assert rules(Seen("json", 500, error=error, error_at="server.py:4")) == [("raises", "fault")]
+
+
+def test_a_workload_that_cannot_be_counted_is_a_fault_of_a_handler_whose_payload_is_known() -> None:
+    seen = Seen("json", 200, miscount=KeyError("prompt"))
+    guessed = Subject("Embed", "/embed", "server.py:3", has_payload=False)
+    assert [finding.rule for finding in judge_count(SUBJECT, seen)] == ["workload"]
+    assert list(judge_count(guessed, seen)) == []
+    assert "'prompt'" in (left_open(guessed, seen, made_up=True) or "")
+    assert list(judge_count(guessed, Seen("json", 200, miscount=NameError("jsn"))))
 
 
 def test_a_compressed_answer_is_labelled_as_what_it_is() -> None:

@@ -89,14 +89,14 @@ class Tried:
     """What a call of the author's code gave, or raised."""
 
     value: Any = None
-    error: Exception | None = None
+    error: Exception | SystemExit | None = None
 
 
 def attempt(call: Callable[..., Any], *args: Any) -> Tried:
     """Call the author's code, which may raise anything."""
     try:
         return Tried(call(*args))
-    except Exception as error:  # noqa: BLE001 - it is not ours
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is not ours
         return Tried(error=error)
 
 
@@ -114,5 +114,5 @@ async def attempt_in_loop(call: Callable[..., Any], *args: Any) -> Tried:
         return tried
     try:
         return Tried(await tried.value)
-    except Exception as error:  # noqa: BLE001 - it is not ours
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is not ours
         return Tried(error=error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -124,6 +125,7 @@ def check_handler(handler: Handler, author: AuthorCode) -> Iterator[Finding]:
     if not isinstance(handler, EndpointHandler):
         return
     kind: Any = type(handler)
+    yield from _check_class_attributes(handler, author)
     if not inspect.iscoroutinefunction(kind.generate_client_response):
         where = author.place_of(kind.generate_client_response)
         yield fault("not-async", where, f"{kind.__name__}.generate_client_response is not async", "write `async def`")
@@ -131,6 +133,26 @@ def check_handler(handler: Handler, author: AuthorCode) -> Iterator[Finding]:
     if function is not None and not inspect.iscoroutinefunction(inspect.unwrap(function)):
         name = getattr(function, "__name__", "remote_function")
         yield fault("not-async", author.place_of(function), f"the remote function {name} is not async", _ASYNC)
+
+
+def _check_class_attributes(handler: EndpointHandler[Any], author: AuthorCode) -> Iterator[Finding]:
+    """A handler is a dataclass: what only its class says, the default of the field wins over."""
+    options = {field.name for field in dataclasses.fields(EndpointHandler)}
+    for cls in type(handler).__mro__:
+        if cls is EndpointHandler:
+            return
+        said = vars(cls)
+        fields: set[str] = set(said.get("__annotations__", ())) if "__dataclass_fields__" in said else set()
+        for name in sorted(options & said.keys() - fields):
+            holds = getattr(handler, name)
+            if not hasattr(said[name], "__get__") and holds != said[name]:
+                what = f"{name} = {said[name]!r} of the class {cls.__name__} is not heard: {holds!r} holds"
+                yield warning("class-attribute", author.place_of(cls), what, _annotated(name, said[name], cls))
+
+
+def _annotated(name: str, value: Any, cls: type) -> str:
+    kind = type(value).__name__
+    return f"@dataclasses.dataclass above the class and `{name}: {kind} = ...` in it, or {cls.__name__}({name}=...)"
 
 
 _ASYNC = "write `async def`, and move what blocks to asyncio.to_thread"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 from pyworker.checking import configuration
 from pyworker.checking.author import AuthorCode
 from pyworker.checking.blocking import BlockingCalls
 from pyworker.checking.loading_failures import failed_load
+from pyworker.checking.printed import PrintedPayloads
 from pyworker.checking.source import Source, check_close_routes, read_source
 from pyworker.checking.telling import Telling
 from pyworker.checking.trials import Trials, Wanted, handlers_of
@@ -31,6 +33,7 @@ class DryRun:
         self._trials = Trials(self._author, telling, wanted)
         self._variables = MissingVariables(self._author)
         self._blocking = BlockingCalls(self._author, telling.found)
+        self._printed = PrintedPayloads(self._author, telling.found, self._trials.payloads)
 
     def load(self) -> tuple[Loaded, Source] | None:
         """Read and run the worker's files; None when that failed, with why told."""
@@ -53,10 +56,17 @@ class DryRun:
             telling.left_out("all that comes after it is loaded")
             return None
         telling.found_all(self._variables.findings())
+        self._variables.is_loaded = True
         return loaded, source | read_source(file for file in loaded.files if file.suffix == ".py")[0]
 
     async def look(self, loaded: Loaded, source: Source) -> None:
         """Every step after it is loaded."""
+        try:
+            await self._look(loaded, source)
+        finally:
+            self._telling.found_all(self._variables.findings())  # those that only a request reads, too
+
+    async def _look(self, loaded: Loaded, source: Source) -> None:
         telling = self._telling
         telling.begin("its configuration, routes and place")
         self._check_configuration(loaded, source)
@@ -84,8 +94,10 @@ class DryRun:
     @contextlib.contextmanager
     def _listening(self) -> Generator[None]:
         self._blocking.listening = True
+        printed: Any = self._printed
         try:
-            yield
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+                yield
         finally:
             self._blocking.listening = False
 

@@ -30,6 +30,7 @@ ANSWER_S: Final = 5.0
 READY_S: Final = 15.0
 LOOK_AGAIN_S: Final = 0.01
 UNMEASURED: Final = 1e9  # workload/s: nobody waits because of it
+_MISCOUNTS: Final = ("count_workload of", "the workload_calculator of")  # as the worker's log begins then
 _PLACE = re.compile(r"{(\w+)(?::[^{}]*)?}")
 
 
@@ -72,7 +73,7 @@ class Stage:
     async def ask(self, asked: Asked, act: Act, made_up: Any, *, waits: bool) -> Seen:
         """One request while the model does this."""
         self._current = staged = Staged(act, made_up, waits=waits)
-        self._raised.error = None
+        self._raised.error = self._raised.miscount = None
         status, headers, body = None, {}, bytearray()
         complete, hung = True, False
         try:
@@ -86,10 +87,24 @@ class Stage:
         except aiohttp.ClientError:
             complete = False
         error = self._raised.error
-        place = self._author.place_of_error(error) if error is not None else None
+        miscount = self._raised.miscount
         return Seen(
-            act.name, status, headers, bytes(body), complete, hung, staged.held_back, staged.asked, error, place or ""
+            act=act.name,
+            status=status,
+            headers=headers,
+            body=bytes(body),
+            complete=complete,
+            hung=hung,
+            held_back=staged.held_back,
+            asked=staged.asked,
+            error=error,
+            error_at=self._place(error),
+            miscount=miscount,
+            miscount_at=self._place(miscount),
         )
+
+    def _place(self, error: Exception | None) -> str:
+        return (self._author.place_of_error(error) or "") if error is not None else ""
 
     @contextlib.asynccontextmanager
     async def _sent(self, asked: Asked) -> AsyncGenerator[aiohttp.ClientResponse]:
@@ -103,16 +118,20 @@ class Stage:
 
 
 class _Raised(logging.Handler):
-    """The last exception that the worker logged."""
+    """The last exception that the worker logged, and the last in counting a workload, which fails no request."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.error: Exception | None = None
+        self.miscount: Exception | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep it."""
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, Exception):
+        said = record.getMessage()
+        if said.startswith(_MISCOUNTS):
+            self.miscount = error if isinstance(error, Exception) else ValueError(said)
+        elif isinstance(error, Exception):
             self.error = error
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from pyworker.wire_check import Finding
 
-__all__ = ["fault", "one_line", "raised", "redacted", "warning"]
+__all__ = ["come_of", "fault", "one_line", "raised", "redacted", "warning"]
 
 LONGEST: Final = 300
 SHORTEST_SECRET: Final = 6
@@ -30,6 +30,11 @@ def warning(rule: str, where: str, what: str, remedy: str) -> Finding:
 def raised(error: BaseException) -> str:
     """An exception in a line."""
     return one_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def come_of(error: BaseException) -> str:
+    """What it does to a worker when the author's code raises this for a request."""
+    return "the worker ends" if isinstance(error, SystemExit) else "the client gets a 500 and tries again"
 
 
 def one_line(text: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from pyworker.api import EndpointHandler
 from pyworker.backend import Handler
 from pyworker.checking.author import AuthorCode, Tried, attempt_in_loop, attempt_in_thread
-from pyworker.checking.findings import fault, raised
+from pyworker.checking.findings import come_of, fault, raised
 from pyworker.checking.payloads import MISTAKEN, SAMPLES, SAY_WHICH, it_raises, judge_counts
 from pyworker.checking.values import (
     as_json,
@@ -19,6 +19,7 @@ from pyworker.checking.values import (
     json_problem,
     same_payloads,
     steady_workload,
+    uncounted,
 )
 from pyworker.errors import JsonDataException
 from pyworker.handlers import DeclaredHandler
@@ -59,7 +60,7 @@ async def check_functions(handler: Handler, author: AuthorCode, made: list[Any])
         async for finding in _check_parser(functions.parse, payloads[0], author):
             yield finding
     if functions.count is not None:
-        async for finding in _check_calculator(functions.count, payloads, author):
+        async for finding in _check_calculator(functions, payloads, author):
             yield finding
 
 
@@ -121,7 +122,8 @@ async def _check_parser(parse: Function, payload: Mapping[str, Any], author: Aut
         return  # the benchmark sends what the model gets; a client may have to send something else
     if good.error is not None:
         place, what = author.place_of_error(good.error) or where, f"{name} raises {raised(good.error)}"
-        yield fault("client-mistake", place, f"{what}: the client gets a 500 and tries again", SAY_WHAT)
+        rule = "parser" if isinstance(good.error, SystemExit) else "client-mistake"
+        yield fault(rule, place, f"{what}: {come_of(good.error)}", SAY_WHAT)
         return
     if not isinstance(good.value, dict):
         gave = type(good.value).__name__
@@ -134,18 +136,35 @@ async def _check_parser(parse: Function, payload: Mapping[str, Any], author: Aut
                 continue
             what = f"{name} raises {raised(error)} when {field!r} is {'wrong' if field in given else 'missing'}"
             place = author.place_of_error(error) or where
-            yield fault("client-mistake", place, f"{what}: the client gets a 500 and tries again", SAY_WHICH % field)
+            yield fault("client-mistake", place, f"{what}: {come_of(error)}", SAY_WHICH % field)
             return
 
 
-async def _check_calculator(count: Function, payloads: list[Any], author: AuthorCode) -> AsyncIterator[Finding]:
+async def _check_calculator(functions: _Functions, payloads: list[Any], author: AuthorCode) -> AsyncIterator[Finding]:
+    count: Any = functions.count
     where, name = author.place_of(count), getattr(count, "__name__", "workload_calculator")
     name = "the workload calculator" if name == "<lambda>" else name
     wrong = list(judge_counts([await _called(count, payload) for payload in payloads], author, where, name))
     if wrong:
         yield wrong[0]
         return
+    for field in payloads[0]:
+        given = await _left_out(field, payloads[0], functions.parse)
+        counted = Tried(error=ValueError()) if given is None else await _called(count, given)
+        problem = None if counted.error else uncounted(counted.value, where, name, field)
+        if problem:
+            yield problem
+            return
     tried = [await _called(count, given) for given in [payloads[0], *enlarged(payloads[0])]]
     steady = steady_workload([one.value for one in tried if one.error is None], where, name)
     if steady:
         yield steady
+
+
+async def _left_out(field: str, payload: Mapping[str, Any], parse: Function | None) -> Mapping[str, Any] | None:
+    """A payload without a field, as the calculator gets it; None when the parser does not take it."""
+    given = {key: value for key, value in payload.items() if key != field}
+    if parse is None:
+        return given
+    parsed = await _called(parse, given)
+    return parsed.value if isinstance(parsed.value, dict) else None

@@ -11,13 +11,14 @@ from typing import Any, Final, cast
 
 from pyworker.api import ApiPayload
 from pyworker.checking.author import AuthorCode, Tried, attempt, attempt_in_thread
-from pyworker.checking.findings import fault, raised, warning
+from pyworker.checking.findings import come_of, fault, raised, warning
 from pyworker.checking.values import (
     as_json,
     enlarged,
     json_problem,
     same_payloads,
     steady_workload,
+    uncounted,
     workload_problem,
 )
 from pyworker.errors import JsonDataException
@@ -79,7 +80,7 @@ def _check_samples(samples: list[ApiPayload], author: AuthorCode, where: str, te
         yield _not_taken_again(samples[0], taken, author)
         return
     yield from _check_fields_lost(samples[0], taken.value, author)
-    yield from _check_missing_fields(cls, json.loads(texts[0]), author)
+    yield from _check_missing_fields(cls, json.loads(texts[0]), author, counts=not bad_workloads)
     if not bad_workloads:
         yield from _check_steady(cls, json.loads(texts[0]), author)
 
@@ -148,22 +149,40 @@ def as_json_or_none(value: Any) -> str | None:
     return attempt(as_json, value).value
 
 
-def _check_missing_fields(cls: type[ApiPayload], message: dict[str, Any], author: AuthorCode) -> Iterator[Finding]:
-    """A client may leave out or mistake any field; it must be told which."""
-    name, unclear = f"{cls.__name__}.from_json_msg", False
+def _check_missing_fields(
+    cls: type[ApiPayload], message: dict[str, Any], author: AuthorCode, *, counts: bool
+) -> Iterator[Finding]:
+    """A client may leave out or mistake any field; it must be told which. ``counts``: without it is counted, too."""
+    name, unclear, miscounted = f"{cls.__name__}.from_json_msg", False, False
     for field in message:
         for given in ({key: value for key, value in message.items() if key != field}, {**message, field: MISTAKEN}):
-            error = attempt(cls.from_json_msg, copy.deepcopy(given)).error
+            taken = attempt(cls.from_json_msg, copy.deepcopy(given))
+            error = taken.error
+            if error is None and counts and field not in given and not miscounted:
+                for problem in _check_count_without(field, taken.value, author):
+                    miscounted = True
+                    yield problem
             if error is None or isinstance(error, JsonDataException):
                 continue
             where = author.place_of_error(error) or author.place_of(cls.from_json_msg)
             how = f"{name} raises {raised(error)} when {field!r} is {'wrong' if field in given else 'missing'}"
             if not isinstance(error, _TAKEN_FOR_THE_CLIENTS):
-                yield fault("client-mistake", where, f"{how}: the client gets a 500 and tries again", SAY_WHICH % field)
+                yield fault("client-mistake", where, f"{how}: {come_of(error)}", SAY_WHICH % field)
                 return
             if not unclear and not isinstance(error, ValueError):
                 unclear = True
                 yield warning("client-mistake", where, f"{how}: the client is not told what to do", SAY_WHICH % field)
+
+
+def _check_count_without(field: str, payload: Any, author: AuthorCode) -> Iterator[Finding]:
+    method = type(payload).count_workload
+    counted = attempt(payload.count_workload)
+    name, where = f"{type(payload).__name__}.count_workload", author.place_of(method)
+    if counted.error is not None:
+        when = f"{name} when a client leaves {field!r} out"
+        yield it_raises(counted, author, where, when, "it is called for every request and must not fail")
+    elif problem := uncounted(counted.value, where, name, field):
+        yield problem
 
 
 SAY_WHICH = 'raise JsonDataException({"%s": "missing parameter"}), or leave from_json_msg to the base class'

@@ -37,14 +37,14 @@ def check(
     """
     report = CheckReport(target=target, faults=0, warnings=0, findings=[], checked=[], not_checked=[])
     wanted = msgspec.json.encode({"answer": answer, "call_remote": call_remote}).decode()
-    ended = False
+    ended, began_s = False, time.monotonic()
     for line in _lines(target, wanted, env, limit_s):
         if line.not_understood is not None:
             raise ConfigurationError(line.not_understood)
         _note(report, line)
         ended = ended or line.ended
     if not ended:
-        report.findings.append(_cut_off(report, limit_s))
+        report.findings.append(_cut_off(report, limit_s, is_slow=time.monotonic() - began_s >= limit_s))
         report.not_checked.append("all that comes after that")
     report.faults = sum(finding.level == "fault" for finding in report.findings)
     report.warnings = len(report.findings) - report.faults
@@ -60,14 +60,15 @@ def _note(report: CheckReport, line: CheckLine) -> None:
         report.not_checked.append(line.not_checked)
 
 
-def _cut_off(report: CheckReport, limit_s: float) -> Finding:
+def _cut_off(report: CheckReport, limit_s: float, *, is_slow: bool) -> Finding:
     step = report.checked.pop() if report.checked else "the beginning"
-    return fault(
-        "cut-off",
-        report.target,
-        f"the worker's process ended, or took more than {limit_s:g} s, at this step: {step}",
-        "find what waits for ever or ends the process there; if it is only slow, give --timeout",
-    )
+    if is_slow:
+        what = f"it took more than {limit_s:g} s at this step: {step}"
+        remedy = "find the loop or the wait without an end; if it is only slow, give --timeout"
+    else:
+        what = f"the process ended by itself at this step: {step}"
+        remedy = "find what ends it there: sys.exit, os._exit, or a library that crashes"
+    return fault("cut-off", report.target, what, remedy)
 
 
 def _lines(target: str, wanted: str, env: Mapping[str, str], limit_s: float) -> Iterator[CheckLine]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -18,7 +19,7 @@ from pyworker.checking.functions import check_functions, plain
 from pyworker.checking.loading_failures import in_two
 from pyworker.checking.payloads import PayloadClass, check_payload_class
 from pyworker.checking.telling import Telling
-from pyworker.checking.verdicts import GOOD_ACTS, Seen, Subject, judge, left_open
+from pyworker.checking.verdicts import GOOD_ACTS, Seen, Subject, judge, judge_count, left_open
 from pyworker.errors import PyWorkerError
 from pyworker.handlers import DeclaredHandler, PassThroughHandler
 from pyworker.loading import Loaded
@@ -56,6 +57,7 @@ class Trials:
     payloads: dict[int, Any] = field(default_factory=dict[int, Any])
     unusable: dict[type[ApiPayload], bool] = field(default_factory=dict[type[ApiPayload], bool])
 
+    miscounted: set[int] = field(default_factory=set[int])  # ids of handlers and payload classes, as was told
     spoiled: set[int] = field(default_factory=set[int])  # handlers whose functions give nothing that can be sent
 
     # --- payloads ---
@@ -65,30 +67,43 @@ class Trials:
         benchmark = backend.benchmark_handler
         for handler in handlers_of(backend):
             made: list[Any] = []
+            told: set[str] = set()
             if handler is benchmark or isinstance(handler, PassThroughHandler):
-                is_usable = True
-                async for finding in check_functions(handler, self.author, made):
-                    self.telling.found(finding)
-                    is_usable = is_usable and not _spoils_payloads(finding)
-                if not is_usable:
-                    self.spoiled.add(id(handler))
+                told = await self._check_functions(handler, made)
+                if id(handler) in self.spoiled:
                     continue
             cls = _payload_class(handler)
             if cls is not None:
                 is_benchmark = benchmark is not None and cls is _payload_class(benchmark)
-                await self._check_class(PayloadClass(cls, is_benchmark))
+                await self._check_class(PayloadClass(cls, is_benchmark), told & {"same-payload"})
                 if self.unusable[cls]:
                     continue
                 made = made or [(await attempt_in_thread(cls.for_test)).value]
             if made:
                 self._keep(handler, made[0])
 
-    async def _check_class(self, payload: PayloadClass) -> None:
+    async def _check_functions(self, handler: Handler, made: list[Any]) -> set[str]:
+        """The rules that a handler's functions break; ``made`` gets their payloads."""
+        told: set[str] = set()
+        async for finding in check_functions(handler, self.author, made):
+            self.telling.found(finding)
+            told.add(finding.rule)
+            if _spoils_payloads(finding):
+                self.spoiled.add(id(handler))
+        if "workload" in told:
+            self.miscounted.add(id(handler))
+        return told
+
+    async def _check_class(self, payload: PayloadClass, told: set[str]) -> None:
+        """``told``: rules that what makes its payloads is known to break."""
         if payload.cls in self.unusable:
             return
         self.unusable[payload.cls] = False
         async for finding in check_payload_class(payload, self.author):
-            self.telling.found(finding)
+            if finding.rule not in told:
+                self.telling.found(finding)
+            if finding.rule in {"workload", "raises"}:
+                self.miscounted.add(id(payload.cls))
             self.unusable[payload.cls] |= _spoils_payloads(finding)
 
     def _keep(self, handler: Handler, made: Any) -> None:
@@ -143,6 +158,8 @@ class Trials:
             if not (seen.asked or seen.hung or is_remote(handler)):
                 self._say_refused(handler, subject, seen)
                 return
+            if not {id(handler), id(_payload_class(handler))} & self.miscounted:
+                self._tell(judge_count(subject, seen), broken)
             left = self._judge(subject, seen, broken)
             is_open = is_open or left
             if seen.hung and not left:
@@ -151,20 +168,24 @@ class Trials:
     def _judge(self, subject: Subject, seen: Seen, broken: set[str]) -> bool:
         """Tell what is wrong, once for each rule. True when something could not be seen."""
         made_up = self.wanted.answer is None
-        for finding in judge(subject, seen, made_up=made_up):
-            if finding.rule not in broken:  # what is wrong in two acts is wrong in one way
-                broken.add(finding.rule)
-                self.telling.found(finding)
+        self._tell(judge(subject, seen, made_up=made_up), broken)
         left = left_open(subject, seen, made_up=made_up)
         if left is not None:
             self.telling.left_out(left)
         return left is not None
+
+    def _tell(self, findings: Iterable[Finding], broken: set[str]) -> None:
+        for finding in findings:
+            if finding.rule not in broken:  # what is wrong in two acts is wrong in one way
+                broken.add(finding.rule)
+                self.telling.found(finding)
 
     @property
     def _answer(self) -> Any:
         return MADE_UP if self.wanted.answer is None else self.wanted.answer
 
     def _subject(self, handler: Handler, asked: Asked) -> Subject:
+        has_payload = id(handler) in self.payloads
         name, function = f"the handler of {asked.path}", None
         if isinstance(handler, EndpointHandler):
             kind: Any = type(handler)
@@ -173,9 +194,10 @@ class Trials:
             function = handler.response_generator or handler.remote_function
             name = getattr(function, "__name__", name)
         if function is None:
-            return Subject(name, asked.path, asked.path)
+            return Subject(name, asked.path, asked.path, has_payload=has_payload)
+        where = self.author.place_of(function)
         says_so = "stream" in f"{asked.path} {handler.endpoint} {name}".lower()
-        return Subject(name, asked.path, self.author.place_of(function), "stream" in asked.payload or says_so)
+        return Subject(name, asked.path, where, "stream" in asked.payload or says_so, has_payload=has_payload)
 
     def _say_refused(self, handler: Handler, subject: Subject, seen: Seen) -> None:
         is_parsed = isinstance(handler, DeclaredHandler) and handler.request_parser is not None

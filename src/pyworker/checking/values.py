@@ -9,8 +9,9 @@ from typing import Any, Final, cast
 
 from pyworker.checking.findings import fault, one_line, warning
 from pyworker.wire_check import Finding
+from pyworker.worker.core.ledger import valid_workload
 
-__all__ = ["as_json", "enlarged", "json_problem", "same_payloads", "steady_workload", "workload_problem"]
+__all__ = ["as_json", "enlarged", "json_problem", "same_payloads", "steady_workload", "uncounted", "workload_problem"]
 
 LARGER: Final = 7
 
@@ -56,6 +57,14 @@ def workload_problem(workload: Any, where: str, name: str) -> Finding | None:
         f"{name} gave {one_line(repr(workload))} for a test payload",
         "return a finite number above 0: how much work this payload means (tokens, pixels, steps)",
     )
+
+
+def uncounted(workload: Any, where: str, name: str, field: str) -> Finding | None:
+    """A count for a payload that is good without one of its fields; None when it is one that can be booked."""
+    if valid_workload(workload):
+        return None
+    what = f"{name} gave {one_line(repr(workload))} when a client leaves {field!r} out"
+    return fault("workload", where, what, "count with what the model takes then; never below 0")
 
 
 def same_payloads(texts: Sequence[str], where: str, name: str, *, is_benchmark: bool) -> Finding | None:

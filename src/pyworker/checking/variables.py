@@ -24,7 +24,8 @@ class MissingVariables:
 
     def __init__(self, author: AuthorCode) -> None:
         self._author = author
-        self.places: dict[str, str] = {}
+        self.places: dict[str, tuple[str, str]] = {}  # where each is read, and what comes of it
+        self.is_loaded = False
 
     def install(self) -> None:
         """For the rest of this process, which is there for nothing else."""
@@ -39,16 +40,17 @@ class MissingVariables:
                 file, line = asking.f_code.co_filename, asking.f_lineno
                 if not self._author.holds(file) or is_prepared(file, line):
                     raise
-                self.places.setdefault(name, shown(file, line))
+                comes = "what reads it fails with a KeyError" if self.is_loaded else "the worker ends with a KeyError"
+                self.places.setdefault(name, (shown(file, line), comes))
                 return stand_in(name)
 
         kind.__getitem__ = get_or_stand_in
 
     def findings(self) -> Iterator[Finding]:
         """A fault for each."""
-        for name, place in self.places.items():
+        for name, (place, comes) in self.places.items():
             remedy = f"set {name}, or give a default: os.environ.get({name!r}, ...); for this dry run: --env {name}=..."
-            yield fault("variable", place, f"the variable {name} is not set: the worker ends with a KeyError", remedy)
+            yield fault("variable", place, f"the variable {name} is not set: {comes}", remedy)
 
 
 def _asking(frame: FrameType | None) -> FrameType:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pyworker.checking.findings import fault, raised, warning
 from pyworker.wire_check import Finding
 
-__all__ = ["GOOD_ACTS", "Seen", "Subject", "judge", "left_open"]
+__all__ = ["GOOD_ACTS", "Seen", "Subject", "judge", "judge_count", "left_open"]
 
 GOOD_ACTS = frozenset({"json", "gzip", "stream"})
 GZIP = b"\x1f\x8b"
@@ -21,19 +21,23 @@ _OF_MADE_UP_SHAPES = re.compile(r"indices must be|not subscriptable|not iterable
 
 @dataclass(frozen=True)
 class Subject:
-    """A handler at its route; ``streams``: its name or its payload says that it streams."""
+    """A handler at its route; ``streams``: its name or its payload says that it streams.
+
+    ``has_payload``: what it is asked with is a payload of its own.
+    """
 
     name: str
     route: str
     where: str
     streams: bool = False
+    has_payload: bool = True
 
 
 @dataclass(frozen=True)
 class Seen:
     """What a client saw of one act. ``status`` None: no answer at all; ``asked``: requests to the model.
 
-    ``error`` is what the handler raised, ``error_at`` where.
+    ``error`` is what the handler raised, ``error_at`` where; ``miscount`` is what counting the workload raised.
     """
 
     act: str
@@ -46,6 +50,8 @@ class Seen:
     asked: int = 1
     error: Exception | None = None
     error_at: str = ""
+    miscount: Exception | None = None
+    miscount_at: str = ""
 
     @property
     def ok(self) -> bool:
@@ -70,8 +76,22 @@ def judge(subject: Subject, seen: Seen, *, made_up: bool) -> Iterator[Finding]:
         yield warning("model-error", where, what, _REMEDIES["status 422"])
 
 
+def judge_count(subject: Subject, seen: Seen) -> Iterator[Finding]:
+    """Whether a workload can be counted of what a client sends."""
+    if seen.miscount is not None and not _wants_another(subject, seen):
+        what = f"the workload of a request to {subject.route} cannot be counted: {raised(seen.miscount)}"
+        where = seen.miscount_at or f"{subject.where} ({subject.route})"
+        yield fault("workload", where, f"{what}; a default is booked instead", _COUNT_WHAT_COMES)
+
+
+def _wants_another(subject: Subject, seen: Seen) -> bool:
+    return not subject.has_payload and isinstance(seen.miscount, LookupError | TypeError | ValueError | AttributeError)
+
+
 def left_open(subject: Subject, seen: Seen, *, made_up: bool) -> str | None:
     """What could not be seen: the handler wants something of the model that nobody made up."""
+    if seen.miscount is not None and _wants_another(subject, seen):
+        return f"{subject.route}'s workload: it is counted of another payload than is known ({raised(seen.miscount)})"
     if seen.hung and _goes_on_asking(seen):
         return f"{subject.name}'s answer {_WHEN[seen.act]}: it goes on asking the model"
     if seen.act != "json" or seen.ok or seen.hung or not made_up or not (seen.error is None or _looked_for(seen)):
@@ -87,8 +107,8 @@ def _goes_on_asking(seen: Seen) -> bool:
 
 def _judge_answer(subject: Subject, seen: Seen, where: str, *, made_up: bool) -> Iterator[Finding]:
     if seen.error is not None:
-        if seen.act == "json" and not (made_up and _looked_for(seen)):
-            yield fault("raises", where, f"{subject.name} raises {_words(seen.error)}", "correct this line")
+        if seen.act == "json":
+            yield from _judge_error(subject, seen.error, where, looked_for=made_up and _looked_for(seen))
     elif seen.status is None or not seen.complete:
         if seen.act == "gzip":
             yield fault(
@@ -104,6 +124,14 @@ def _judge_answer(subject: Subject, seen: Seen, where: str, *, made_up: bool) ->
         what = f"{subject.name} holds the stream back: the first piece reaches the client after the model's last"
         remedy = "write each piece as it comes: `async for piece in model_response.content.iter_any()`"
         yield fault("held-back", where, what, remedy)
+
+
+def _judge_error(subject: Subject, error: Exception, where: str, *, looked_for: bool) -> Iterator[Finding]:
+    if _gave_nothing(error):
+        what = f"{subject.name} returns None instead of a response"
+        yield fault("raises", where, what, "return the web.Response, or the StreamResponse that was written")
+    elif not looked_for:
+        yield fault("raises", where, f"{subject.name} raises {raised(error)}", "correct this line")
 
 
 def _is_mislabelled(seen: Seen) -> bool:
@@ -123,9 +151,8 @@ def _looked_for(seen: Seen) -> bool:
     return isinstance(error, LookupError | ValueError)
 
 
-def _words(error: Exception) -> str:
-    gave_nothing = isinstance(error, AttributeError) and "'NoneType' object has no attribute 'status'" in str(error)
-    return "nothing it should: it returns None instead of a response" if gave_nothing else raised(error)
+def _gave_nothing(error: Exception) -> bool:
+    return isinstance(error, AttributeError) and "'NoneType' object has no attribute 'status'" in str(error)
 
 
 _WHEN = {
@@ -157,4 +184,5 @@ _REMEDIES = {
     "no answer": _LET_THROUGH,
     "broken off": _LET_THROUGH,
 }
+_COUNT_WHAT_COMES = "it gets what request_parser returns; count that, and do without what clients may leave out"
 _HEADERS = "do not copy the model's headers: what you read is decompressed; content_type=... is enough"

@@ -224,6 +224,14 @@ MISTAKES = [
     Mistake(
         "a workload below 0", COUNTS, "return -float(self.seed + 1)", "workload", ("above 0",), "def count_workload"
     ),
+    Mistake(
+        "a workload below 0 where a field is left out",
+        COUNTS,
+        "return float(len(self.prompt)) if self.seed else -1.0",
+        "workload",
+        ("-1.0", "leaves 'seed' out"),
+        "def count_workload",
+    ),
     Mistake("a count that fails", COUNTS, "return 1 / 0", "raises", ("ZeroDivisionError",), "1 / 0"),
     Mistake(
         "a steady workload", COUNTS, "return 100.0", "workload-steady", ("100.0",), "def count_workload", "warning"
@@ -238,7 +246,25 @@ MISTAKES = [
     ),
     # --- its handlers ---
     Mistake("a handler raises", ANSWERS, "return web.Response(bdy=body)", "raises", ("TypeError", "bdy"), "bdy=body"),
-    Mistake("a handler gives nothing", ANSWERS, "pass", "raises", ("None",), "async def generate"),
+    Mistake("a handler gives nothing", ANSWERS, "pass", "raises", ("returns None", "return the"), "async def generate"),
+    Mistake(
+        "an option that only the class says",
+        "class GenerateStream(Generate):\n",
+        "class GenerateStream(Generate):\n    allow_parallel_requests = False\n",
+        "class-attribute",
+        ("allow_parallel_requests = False", "None holds", "GenerateStream(allow_parallel_requests=...)"),
+        "@dataclasses.dataclass",
+        "warning",
+    ),
+    Mistake(
+        "a count that prints the prompt",
+        COUNTS,
+        f"print(self.prompt)\n        {COUNTS}",
+        "prompt-printed",
+        ("log", "length"),
+        "print(self.prompt)",
+        "warning",
+    ),
     Mistake(
         "the model's error turns into a success",
         ANSWERS,
@@ -341,6 +367,48 @@ DECLARED_MISTAKES = [
         "parser",
         ("NoneType",),
         "def parse",
+    ),
+    Mistake(
+        "a parser that reads a variable which is not set",
+        '"stop": ["END"]',
+        '"stop": [__import__("os").environ["STOP_WORD_X"]]',
+        "variable",
+        ("STOP_WORD_X", "--env"),
+        "STOP_WORD_X",
+    ),
+    Mistake(
+        "a parser that ends the program",
+        'return {**payload, "stop": ["END"]}',
+        "raise SystemExit(3)",
+        "parser",
+        ("the worker ends",),
+        "SystemExit(3)",
+        besides=frozenset({"cut-off"}),  # by the handler of the other route
+    ),
+    Mistake(
+        "a count of what the parser leaves out",
+        '{**payload, "stop": ["END"]}',
+        '{"input": payload["prompt"]}',
+        "workload",
+        ("cannot be counted", "KeyError: 'prompt'", "request_parser"),
+        'len(payload["prompt"])',
+    ),
+    Mistake(
+        "a count below 0 where a field is left out",
+        'return float(len(payload["prompt"]))',
+        'return payload.get("seed", -5) + 1.0',
+        "workload",
+        ("-4.0", "leaves 'seed' out"),
+        "def count",
+    ),
+    Mistake(
+        "a parser that prints the prompt",
+        'return {**payload, "stop": ["END"]}',
+        'print(payload)\n    return {**payload, "stop": ["END"]}',
+        "prompt-printed",
+        ("log",),
+        "print(payload)",
+        "warning",
     ),
     Mistake(
         "a count of NaN",
