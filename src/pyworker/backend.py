@@ -137,7 +137,12 @@ class Backend:
                 raise ConfigurationError(f"Backend's {name} must be a number from 0 up, or None for no limit")
 
     def create_handler(self, handler: Handler) -> AiohttpHandler:
-        """An aiohttp handler, for ``web.post(path, ...)`` and the like."""
+        """An aiohttp handler, for ``web.post(path, ...)`` and the like. Raises ConfigurationError once it serves."""
+        if self.running is not None:
+            raise ConfigurationError(
+                "create_handler was called while the server runs, when no handler can be added: make them all before "
+                "start_server, and choose among them in the request"
+            )
         mount = Mount(handler)
         self.mounts.append(mount)
         return mount.handle

@@ -14,7 +14,8 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final, Self
@@ -37,6 +38,8 @@ _SHOWN: Final = "a folder with server.py or worker.py, a Python file, or a modul
 class Target:
     """What a target means: the ``file`` to run, and what goes first into ``sys.path`` for it.
 
+    ``around``: those of the ``paths`` that are not the file's own folder; a module that lies there by chance
+    (``wave.py``) does not stand in for one of Python's.
     ``packages``: what the file may be a part of, the likeliest first; () is for a file by itself.
     """
 
@@ -44,6 +47,7 @@ class Target:
     file: Path
     paths: tuple[str, ...]
     packages: tuple[str, ...] = ()
+    around: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -69,6 +73,7 @@ def find(target: str) -> Target:
 def execute(target: Target) -> None:
     """Run it as ``__main__``, which it stays; what it raises comes through as it is."""
     sys.path[:0] = target.paths
+    sys.meta_path.insert(sys.meta_path.index(PathFinder), _PythonsOwnFirst(target.around))
     sys.argv[:] = [str(target.file)]  # its own command line is empty; ours is none of its business
     package = next(filter(None, (_imported(name, target.folder) for name in target.packages)), None)
     main = _main_module(target.file, package)
@@ -188,7 +193,8 @@ def _of_file(name: str, path: Path) -> Target:
     folder = file.parent
     paths = (str(folder.parent.parent), str(folder), str(Path.cwd()), str(folder.parent))
     packages = (f"{folder.parent.name}.{folder.name}", folder.name)
-    return Target(name, file, paths, tuple(package for package in packages if _is_dotted(package)))
+    around = tuple(path for path in paths if path != str(folder))
+    return Target(name, file, paths, tuple(package for package in packages if _is_dotted(package)), around)
 
 
 def _of_module(name: str) -> Target:
@@ -220,6 +226,24 @@ def _spec(name: str) -> ModuleSpec | None:
 
 def _is_dotted(name: str) -> bool:
     return all(part.isidentifier() for part in name.split("."))
+
+
+class _PythonsOwnFirst(MetaPathFinder):
+    """Finds the standard library's modules past some folders of ``sys.path``."""
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self._folders = folders
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,  # noqa: ARG002 - as Python calls it
+    ) -> ModuleSpec | None:
+        """None for what is none of Python's own."""
+        if path is not None or fullname not in sys.stdlib_module_names:
+            return None
+        return PathFinder.find_spec(fullname, [folder for folder in sys.path if folder not in self._folders])
 
 
 # --- running ----------------------------------------------------------------------------------------
@@ -268,7 +292,7 @@ def _place_of(module: ModuleType | None) -> Path | None:
 
 def _snapshot() -> Callable[[], None]:
     """Undoes what a worker's file does to this process's imports."""
-    path, argv, modules = list(sys.path), list(sys.argv), dict(sys.modules)
+    path, argv, modules, finders = list(sys.path), list(sys.argv), dict(sys.modules), list(sys.meta_path)
     compat_was_there = compat.is_installed()
 
     def restore() -> None:
@@ -278,6 +302,7 @@ def _snapshot() -> Callable[[], None]:
         for name in [name for name in sys.modules if name not in modules and _lies_in(roots, sys.modules[name])]:
             del sys.modules[name]
         sys.path[:], sys.argv[:] = path, argv
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder in finders]
         sys.modules["__main__"] = modules["__main__"]
 
     return restore

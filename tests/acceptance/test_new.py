@@ -17,6 +17,7 @@ from pyworker.scaffold.servers import SERVERS
 from tests.support.commands import PYWORKER, Ended, running
 
 ALL = list(itertools.product(STYLES, SERVERS))
+WITHOUT_OUR_PYTHON = {**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin"}
 RUFF = Path(sys.executable).parent / "ruff"
 RULES = "B,E,F,I,PIE,RET,RUF,SIM,UP,W"
 
@@ -28,7 +29,7 @@ async def new(*arguments: str) -> Ended:
 
 def run(folder: Path, *command: str) -> None:
     done = subprocess.run(  # noqa: S603 - our own
-        command, cwd=folder, text=True, capture_output=True, timeout=100, check=False
+        command, cwd=folder, text=True, capture_output=True, timeout=100, check=False, env=WITHOUT_OUR_PYTHON
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -41,7 +42,7 @@ async def test_a_new_worker_tests_itself_and_is_as_ruff_would_have_it(style: str
     folder = tmp_path / "my_worker"
     run(folder, str(RUFF), "check", "--isolated", "--line-length=120", f"--select={RULES}", ".")
     run(folder, str(RUFF), "format", "--isolated", "--line-length=120", "--check", ".")
-    run(folder, "make", "test", f"PYTHON={sys.executable}")
+    run(folder, "make", "test")
     for script in ("client.py", "test_load.py"):
         run(folder, sys.executable, "-W", "error", script, "--help")
 
@@ -53,6 +54,22 @@ def test_its_deployment_is_one(style: str, server: str, tmp_path: Path) -> None:
         (tmp_path / path).write_text(text)
     deployment = load(tmp_path / "deployment.toml", os.environ)
     assert deployment.name == "my_worker"
+
+
+def test_a_model_that_is_started_elsewhere_is_named_where_the_worker_hears_of_it() -> None:
+    assert 'MODEL_SERVER_URL = "http://127.0.0.1:5001"' in render("chat", "declarative", "custom")["deployment.toml"]
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ("/opt/venv/bin/python", "$(or $(wildcard /opt/venv/bin/python),python3)"),
+        ("/my files/$HOME/python", "python3"),
+        ("python3", "python3"),
+    ],
+)
+def test_its_makefile_takes_the_python_that_made_it_where_that_is_there(python: str, said: str) -> None:
+    assert f"\nPYTHON ?= {said}\n" in render("chat", "declarative", "custom", python=python)["Makefile"]
 
 
 async def test_the_command_says_what_it_made_and_what_comes_next(tmp_path: Path) -> None:

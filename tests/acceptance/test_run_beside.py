@@ -204,6 +204,8 @@ async def test_nothing_is_left_when_it_is_killed(which: str, worker: Path, tmp_p
     [
         (["--model-command", "a-program-that-nobody-has"], "'a-program-that-nobody-has' was not found: give its full"),
         (["--model-command", "vllm 'serve"], "--model-command cannot be taken apart"),
+        (["--model-command", "CUDA_VISIBLE_DEVICES=0 vllm serve"], "no shell reads it: put `env` before it"),
+        (["--model-command", "vllm serve 2>&1 | tee log"], "--model-command holds '2>&1', and no shell reads it"),
         (["--model-command", " "], "--model-command is empty"),
         (["--model-log", "x.log"], "--model-log says where the output of --model-command goes"),
     ],

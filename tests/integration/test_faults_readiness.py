@@ -236,6 +236,19 @@ async def test_who_waits_for_a_line_of_the_log_is_reminded_of_its_text(
         await rig.ready()
 
 
+@pytest.mark.usefixtures("quick_checks")
+async def test_who_waits_for_a_model_that_does_not_answer_is_reminded_of_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pyworker.worker.warm_up.REMIND_S", 0.01)
+    async with a_worker_with_a_log(tmp_path) as rig:
+        await rig.model.stop_listening()
+        rig.model.log(LOADED)
+        await until(lambda: "now for the model server's port to be well: the model server at" in caplog.text)
+        await rig.model.listen()
+        await rig.ready()
+
+
 async def test_ready_is_told_at_once(tmp_path: Path) -> None:
     """Fault 6: the next report by the clock would come in an hour."""
     async with a_worker_with_a_log(tmp_path, settings={"report_interval_s": 3600.0}) as rig:

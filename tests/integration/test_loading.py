@@ -50,6 +50,18 @@ def test_a_folder_is_its_server_with_its_routes_and_its_files() -> None:
         assert not any(file.is_relative_to(ROOT / "src") for file in loaded.files)
 
 
+def test_a_file_above_its_folder_stands_in_for_none_of_pythons_own_and_one_beside_it_does(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "crew", tmp_path / "crew" / "foo"):
+        write(folder / "wave.py", "STRAY = True")
+    imports = "import wave\nassert hasattr(wave, 'STRAY') is {stray}\nimport sys\ndel sys.modules['wave']\n"
+    write(tmp_path / "crew" / "foo" / "worker.py", imports.format(stray=True) + SERVES)
+    write(tmp_path / "crew" / "bar" / "worker.py", imports.format(stray=False) + SERVES)
+    before = list(sys.meta_path)
+    for name in ("foo", "bar"):
+        load(str(tmp_path / "crew" / name)).close()
+    assert sys.meta_path == before
+
+
 def test_of_a_folder_that_has_both_files_the_newer_style_is_run(tmp_path: Path) -> None:
     for name in ("server.py", "worker.py"):
         write(tmp_path / name, SERVES)

@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -51,7 +52,7 @@ def new(
         require_name(name)
     except BadRequest as error:
         raise typer.BadParameter(str(error), param_hint="NAME") from None
-    folder, files = into / name, render(name, style.value, server.value)
+    folder, files = into / name, render(name, style.value, server.value, python=sys.executable)
     write_folder(folder, files)
     typer.echo(f"made {folder} ({style.value}, before {server.value}):")
     for path in files:

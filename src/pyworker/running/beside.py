@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from pyworker.worker.failed_start import tell_of_failed_start
 __all__ = ["make_plan", "run_beside"]
 
 _RELOADED_DRAIN_S: Final = 3.0  # whoever works on a worker does not want to wait for its streams
+_OPERATOR: Final = re.compile(r"[|&;]|&&|\|\||\d?>>?(?:&\d?)?|\d>&\d|&>|<")
 _LONGEST_WAIT_S: Final = 60.0
 
 
@@ -96,7 +98,20 @@ def _words(command: str) -> list[str]:
         raise ConfigurationError(f"--model-command cannot be taken apart ({error}): quote it as for a shell") from None
     if not words:
         raise ConfigurationError("--model-command is empty: give the command of the model server")
+    _refuse_what_only_a_shell_understands(words)
     return words
+
+
+def _refuse_what_only_a_shell_understands(words: list[str]) -> None:
+    name, is_given, _ = words[0].partition("=")
+    if is_given and name.isidentifier():
+        raise ConfigurationError(f"--model-command begins with {words[0]}, and no shell reads it: put `env` before it")
+    operator = next((word for word in words if _OPERATOR.fullmatch(word)), None)
+    if operator is not None:
+        raise ConfigurationError(
+            f"--model-command holds {operator!r}, and no shell reads it: leave it out (its output is logged already), "
+            "or give all of it to one: sh -c '...'"
+        )
 
 
 def _log_of(target: Target, env: Mapping[str, str]) -> Path:

@@ -17,18 +17,29 @@ __all__ = ["STYLES", "Style", "render"]
 
 Style = Literal["declarative", "subclass"]
 STYLES: Final[tuple[Style, ...]] = ("declarative", "subclass")
+_ANY_PYTHON: Final = "python3"
+_PLAIN: Final = re.compile(r"[\w/.+@-]+")  # what neither make nor a shell takes for more than a name
 _SUFFIX: Final = ".tmpl"
 _NAMES: Final = {"gitignore": ".gitignore"}  # a package's build would leave it out under its own name
 
 
-def render(name: str, style: Style, server: str) -> dict[str, str]:
-    """The files of a new worker, by their paths in its folder. Raises KeyError for a server that is none."""
-    values = _values(name, style, SERVERS[server])
+def render(name: str, style: Style, server: str, *, python: str = _ANY_PYTHON) -> dict[str, str]:
+    """The files of a new worker, by their paths in its folder. ``python``: one that pyworker is installed for.
+
+    Raises KeyError for a server that is none.
+    """
+    values = {**_values(name, style, SERVERS[server]), "python": _found(python)}
     rendered: dict[str, str] = {}
     for part in ("common", style):
         for path, template in _templates(files("pyworker.scaffold") / "templates" / part):
             rendered[path] = Template(template).substitute(values)
     return dict(sorted(rendered.items()))
+
+
+def _found(python: str) -> str:
+    """As a Makefile says it: this one where it is there (the folder may be taken elsewhere), else any."""
+    is_plain = _PLAIN.fullmatch(python) and python != _ANY_PYTHON
+    return f"$(or $(wildcard {python}),{_ANY_PYTHON})" if is_plain else _ANY_PYTHON
 
 
 def _templates(folder: Traversable, before: str = "") -> Iterator[tuple[str, str]]:
@@ -172,7 +183,11 @@ def _deployment_model(server: Server) -> str:
         return "\n".join(lines)
     return "\n".join(
         [
-            "# what starts the model server; without it MODEL_SERVER_URL says where it is",
+            "# Where the model server is. Your shell's variables do not reach a worker, but through here: \"${NAME}\" is one.",
+            "[workergroup.environment]",
+            f'MODEL_SERVER_URL = "http://127.0.0.1:{server.port}"',
+            "",
+            "# Or, instead of that, what starts it:",
             *(f"# {line}" for line in lines),
         ]
     )

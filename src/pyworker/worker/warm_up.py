@@ -236,9 +236,15 @@ class WarmUp:
 
     async def _until_well(self, times: int = 1) -> None:
         """Until the health URL, or the port where there is none, has been well so many times in a row."""
-        good = 0
+        good, began_s = 0, time.monotonic()
+        remind_s = began_s + REMIND_S
         while good < times:
-            good = 0 if await self._health.problem() else good + 1
+            problem = await self._health.problem()
+            good = 0 if problem else good + 1
+            if problem and time.monotonic() >= remind_s:
+                remind_s = time.monotonic() + REMIND_S
+                waited_s = time.monotonic() - began_s
+                log.warning("waiting for %.0f s now for %s: %s", waited_s, self.readiness.waiting_for, problem)
             if good < times:
                 await asyncio.sleep(CHECK_AGAIN_S if good else LOOK_AGAIN_S)
 
