@@ -11,6 +11,7 @@ readonly TRIES=5
 [[ ${PYWORKER_RETRY_S:-} =~ ^[0-9]+$ ]] || PYWORKER_RETRY_S=2
 readonly FIRST_PAUSE_S=$PYWORKER_RETRY_S
 readonly LONGEST_PAUSE_S=60
+readonly LOG_BYTES=50000000 # of pyworker.log, before another is begun
 readonly RAN_WELL_S=600 # a worker that ran so long is started again at once
 readonly ROOT=${PYWORKER_ROOT:-}
 readonly FORCE_UPDATE=$ROOT/.force_update
@@ -260,12 +261,15 @@ target() {
 # fails.
 prepare() {
     local update=$1
-    if [[ -e $FORCE_UPDATE ]]; then
-        update=true
+    [[ ! -e $FORCE_UPDATE ]] || update=true
+    if [[ -z ${PYWORKER_REPO:-} ]]; then
         rm -f -- "$FORCE_UPDATE"
-    fi
-    if [[ -n ${PYWORKER_REPO:-} ]] && { $update || ! target >/dev/null; }; then
-        step "fetching $(without_passwords <<<"$PYWORKER_REPO")" fetch || $update || return 1
+    elif $update || ! target >/dev/null; then
+        if step "fetching $(without_passwords <<<"$PYWORKER_REPO")" fetch; then
+            rm -f -- "$FORCE_UPDATE"
+        else
+            $update || return 1
+        fi
     fi
     if ! target >/dev/null; then
         tell "there is no worker.py in $folder, and no worker.py or server.py in workers/${BACKEND:-BACKEND}: set BACKEND"
@@ -281,7 +285,7 @@ run_worker() {
     path=$(pyworker_folder)/src${PYTHONPATH:+:$PYTHONPATH}
     cd -- "$folder" || return
     PYTHONPATH=$path "$python" -m pyworker.cli run "$(target)" \
-        > >(trap '' TERM INT && exec tee "$WORKSPACE_DIR/pyworker.log") 2>&1 &
+        > >(trap '' TERM INT && keep_log "$WORKSPACE_DIR/pyworker.log" "$LOG_BYTES") 2>&1 &
     child=$!
     ! $stopping || kill -TERM "$child"
     wait "$child" || status=$?
@@ -291,6 +295,29 @@ run_worker() {
     done
     child=
     return "$status"
+}
+
+# keep_log FILE BYTES: what comes goes on, and to a file; when that is full it becomes FILE.old and another is begun.
+keep_log() {
+    local line size=0
+    exec 3>"$1"
+    while IFS= read -r line || [[ -n $line ]]; do
+        printf '%s\n' "$line"
+        printf '%s\n' "$line" >&3
+        size=$((size + ${#line} + 1))
+        if ((size >= $2)); then
+            mv -f -- "$1" "$1.old"
+            exec 3>"$1"
+            size=0
+        fi
+    done
+}
+
+# The last lines that pyworker itself wrote: what an author prints may be a prompt, and is no engine's business.
+last_words() {
+    local own='^([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:.]+ [A-Z]+ +pyworker[.a-z_]*: |\{"time":)' words
+    words=$(grep --text --extended-regexp -- "$own" "$WORKSPACE_DIR/pyworker.log" | tail -n 5) || true
+    printf '%s' "${words:-what it wrote is in $WORKSPACE_DIR/pyworker.log}"
 }
 
 # Start the worker again and again, until it ends well or is told to.
@@ -316,7 +343,7 @@ keep_running() {
 }
 
 tell_of_crash() {
-    tell "the worker ended with status $1 and is started again in $2 s: $(tail -n 5 "$WORKSPACE_DIR/pyworker.log")"
+    tell "the worker ended with status $1 and is started again in $2 s: $(last_words)"
 }
 
 main() {
@@ -334,7 +361,7 @@ main() {
 
 set_defaults
 if [[ ${1:-} == --step ]]; then
-    "$2"
+    "${@:2}"
 else
     main
 fi

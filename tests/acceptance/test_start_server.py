@@ -32,6 +32,7 @@ import pathlib, sys
 starts = pathlib.Path("starts")
 starts.write_text(starts.read_text() + "x" if starts.exists() else "x")
 if len(starts.read_text()) <= 2:
+    print("a prompt")
     sys.exit("a \\"crash\\" on C:\\\\gpu, w\u00e4hrend des Ladens")
 """
 
@@ -265,6 +266,8 @@ async def test_a_worker_that_crashes_is_started_again_and_each_time_reported(
     told = [report.error_msg or "" for report in engine.reports if "is started again" in (report.error_msg or "")]
     assert len(told) == 2
     assert told[0].startswith("the worker ended with status 1 and is started again in 0 s: ")
+    assert not any("a prompt" in text for text in told)
+    assert "a prompt" in (machine.root / "workspace" / "pyworker.log").read_text() + "".join(process.output)
     assert told[0].endswith('a "crash" on C:\\gpu, w??hrend des Ladens')
 
 
@@ -311,6 +314,40 @@ async def test_what_was_fetched_is_kept_until_an_update_is_forced(machine: Machi
             await process.ready()
             assert await machine.version() == expected
     assert not forced.exists()
+
+
+async def test_an_update_that_is_forced_and_cannot_be_fetched_is_tried_again(
+    machine: Machine, engine: FakeEngine
+) -> None:
+    machine.told(engine)
+    async with machine.start() as process:
+        await process.ready()
+    forced, away = machine.root / ".force_update", machine.root / "away"
+    forced.touch()
+    await asyncio.to_thread(machine.repository.rename, away)
+    async with machine.start() as process:
+        await process.ready()
+        assert forced.exists()
+    await asyncio.to_thread(away.rename, machine.repository)
+    async with machine.start() as process:
+        await process.ready()
+    assert not forced.exists()
+
+
+def test_the_workers_log_has_an_end_and_what_was_before_it(tmp_path: Path) -> None:
+    log = tmp_path / "pyworker.log"
+    said = "".join(f"line {number}\n" for number in range(10)) + "the end"
+    done = subprocess.run(  # noqa: S603 - our own
+        ["bash", str(SCRIPT), "--step", "keep_log", str(log), "30"],  # noqa: S607
+        input=said,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == said + "\n"
+    before = log.with_name("pyworker.log.old").read_text()
+    assert before + log.read_text() == said.partition("line 5")[1] + said.partition("line 5")[2] + "\n"
+    assert len(before) < 30 + len("line 9\n")
 
 
 async def test_a_named_version_is_fetched(machine: Machine, engine: FakeEngine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
@@ -91,6 +91,13 @@ async def test_a_handler_answers_not_ready_before_the_server_runs() -> None:
     handle = Backend(URL).create_handler(PassThroughHandler("/generate"))
     with pytest.raises(NotReady):
         await handle(make_mocked_request("POST", "/generate"))
+
+
+def test_a_handler_that_is_made_while_the_server_runs_is_refused_at_once() -> None:
+    backend = Backend(URL)
+    backend.running = cast("Any", object())
+    with pytest.raises(ConfigurationError, match="make them all before start_server"):
+        backend.create_handler(PassThroughHandler("/generate"))
 
 
 def test_routes_are_made_for_each_method_of_each_handler() -> None:
