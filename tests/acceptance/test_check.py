@@ -12,6 +12,7 @@ import pytest
 from pyworker.checking.run import check
 from pyworker.wire_check import CheckReport, Finding
 from tests.support.commands import PYWORKER, Ended, running
+from tests.support.planted.dry_runs import DryRuns
 from tests.support.planted.mistakes import (
     COUNTS,
     DECLARED,
@@ -49,7 +50,7 @@ def is_at(finding: Finding, text: str, worker: str) -> bool:
 
 def require_found(report: CheckReport, mistake: Mistake, text: str) -> None:
     found = [one for one in report.findings if (one.rule, one.level) == (mistake.rule, mistake.level)]
-    assert found, shown(report)
+    assert found, f"{mistake.name}: {shown(report)}"
     assert any(is_at(one, mistake.at, text) for one in found), shown(report)
     words = " ".join(f"{one.what} {one.remedy}" for one in found)
     assert [said for said in mistake.says if said not in words] == [], shown(report)
@@ -65,16 +66,18 @@ def test_a_worker_with_nothing_wrong_is_clean(worker: str, tmp_path: Path) -> No
     assert "the model server itself" in report.not_checked[-1]
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
-def test_a_mistake_in_a_worker_by_subclass_is_found(mistake: Mistake, tmp_path: Path) -> None:
-    text = mistake.planted(WORKER)
-    require_found(dry_run(planted(tmp_path, text)), mistake, text)
-
-
-@pytest.mark.parametrize("mistake", DECLARED_MISTAKES, ids=lambda mistake: mistake.name)
-def test_a_mistake_in_a_declared_worker_is_found(mistake: Mistake, tmp_path: Path) -> None:
-    text = mistake.planted(DECLARED)
-    require_found(dry_run(planted(tmp_path, text, "worker.py")), mistake, text)
+@pytest.mark.limit_s(120)
+@pytest.mark.parametrize(
+    ("worker", "name", "mistakes"),
+    [(WORKER, "server.py", MISTAKES), (DECLARED, "worker.py", DECLARED_MISTAKES)],
+    ids=["by subclass", "declared"],
+)
+def test_each_mistake_in_a_worker_is_found(worker: str, name: str, mistakes: list[Mistake], tmp_path: Path) -> None:
+    with DryRuns.opened() as dry_runs:
+        for number, mistake in enumerate(mistakes):
+            text, folder = mistake.planted(worker), tmp_path / str(number)
+            folder.mkdir()
+            require_found(dry_runs.check(planted(folder, text, name)), mistake, text)
 
 
 # --- whatever a worker's file does --------------------------------------------------------------------

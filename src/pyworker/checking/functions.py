@@ -167,4 +167,4 @@ async def _left_out(field: str, payload: Mapping[str, Any], parse: Function | No
     if parse is None:
         return given
     parsed = await _called(parse, given)
-    return parsed.value if isinstance(parsed.value, dict) else None
+    return cast("dict[str, Any]", parsed.value) if isinstance(parsed.value, dict) else None

@@ -175,9 +175,9 @@ def _check_missing_fields(
 
 
 def _check_count_without(field: str, payload: Any, author: AuthorCode) -> Iterator[Finding]:
-    method = type(payload).count_workload
+    kind: Any = type(payload)
     counted = attempt(payload.count_workload)
-    name, where = f"{type(payload).__name__}.count_workload", author.place_of(method)
+    name, where = f"{kind.__name__}.count_workload", author.place_of(kind.count_workload)
     if counted.error is not None:
         when = f"{name} when a client leaves {field!r} out"
         yield it_raises(counted, author, where, when, "it is called for every request and must not fail")

@@ -183,7 +183,8 @@ def _deployment_model(server: Server) -> str:
         return "\n".join(lines)
     return "\n".join(
         [
-            '# Where the model server is. Your shell\'s variables do not reach a worker, but through here: "${NAME}" is one.',
+            "# Where the model server is. Your shell's variables do not reach a worker,",
+            '# but here "${NAME}" is one of them.',
             "[workergroup.environment]",
             f'MODEL_SERVER_URL = "http://127.0.0.1:{server.port}"',
             "",
