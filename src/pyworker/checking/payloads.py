@@ -175,7 +175,7 @@ def _check_missing_fields(
 
 
 def _check_count_without(field: str, payload: Any, author: AuthorCode) -> Iterator[Finding]:
-    kind: Any = type(payload)
+    kind = cast("Any", type(payload))
     counted = attempt(payload.count_workload)
     name, where = f"{kind.__name__}.count_workload", author.place_of(kind.count_workload)
     if counted.error is not None:

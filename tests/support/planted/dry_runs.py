@@ -9,7 +9,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import msgspec
 
@@ -36,7 +36,7 @@ class DryRuns:
 
     @classmethod
     @contextlib.contextmanager
-    def opened(cls) -> Iterator[DryRuns]:
+    def opened(cls) -> Generator[DryRuns]:
         """It ends with the ``with``."""
         command = [sys.executable, "-m", __name__]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own
