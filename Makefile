@@ -2,7 +2,7 @@
 # System programs that some of it needs: CONTRIBUTING.md.
 
 BIN := .venv/bin
-WORKERS ?= 2
+WORKERS ?= 4
 ARGS ?=
 export PYTHON
 
@@ -11,7 +11,7 @@ export PYTHON
 help:
 	@echo 'make setup     make .venv with everything in it (the other targets do it by themselves)'
 	@echo 'make demo      an engine and its workers on this machine; asks them something and stays up until Ctrl-C'
-	@echo 'make test      all checks and all tests              (ARGS="-k name": some of them; WORKERS=4: more at once)'
+	@echo 'make test      all checks and all tests              (ARGS="-k name": some of them; WORKERS=2: fewer at once)'
 	@echo 'make check     style and types, no tests'
 	@echo 'make format    put the code in order'
 	@echo 'make bench     side by side with other proxies, nginx too when it is installed'
