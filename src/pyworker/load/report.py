@@ -10,13 +10,14 @@ from typing import Final
 
 from pyworker.load.outcome import Outcome
 from pyworker.load.plots import Point, Series, plot
-from pyworker.load.summary import PERCENTS, Summary, Times
+from pyworker.load.summary import PERCENTS, Summary, Times, percentile
 
 __all__ = ["html_report"]
 
 BLUE, ORANGE, GREEN, RED = "#2f6fdd", "#d9822b", "#2a9d5c", "#c8372d"
 _PERCENTS: Final = (0, 50, 90, 99, 99.9)
 _MOST_BARS: Final = 120
+_SHORTEST_S: Final = 1e-9  # no clock tells less
 
 _STYLE: Final = """
 :root{color-scheme:light dark;--line:#8884}
@@ -178,9 +179,7 @@ def _histogram(values_s: Sequence[float], unit: str) -> str:
     ordered = sorted(value for value in values_s if not math.isnan(value))
     if not ordered:
         return plot([], unit, "requests")
-    most_s = (
-        ordered[math.ceil(0.995 * len(ordered)) - 1] or ordered[-1] or 1.0
-    )  # the rest would squeeze all that counts
+    most_s = max(percentile(ordered, 99.5), _SHORTEST_S)  # the rest would squeeze all that counts
     width_s = most_s / 40
     counts = Counter(min(int(value / width_s), 40) for value in ordered)
     points = [(edge * width_s, float(counts[bar])) for bar in range(41) for edge in (bar, bar + 1)]
