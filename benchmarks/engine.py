@@ -118,9 +118,9 @@ class _Measurement:
         """How long after its worker's report of readiness a held request is answered; others are gone by then."""
         body = json.loads(report.partition(b"\r\n\r\n")[2])
         busy, free = (_status({**body, "error_msg": words}) for words in ("not now", ""))
+        await asyncio.sleep(30.0)  # until all others count as gone
         worker = await asyncio.open_connection("127.0.0.1", self._port)
         client = await asyncio.open_connection("127.0.0.1", self._port)
-        await asyncio.sleep(30.0)  # until all others count as gone
         await _exchange(*worker, busy)
         asked = {"endpoint": "default", "api_key": KEY, "cost": 1.0, "wait": 30}
         times_s: list[float] = []
