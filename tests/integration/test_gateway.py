@@ -153,6 +153,19 @@ async def test_a_model_that_dies_in_mid_stream_gives_no_clean_end(site: Site) ->
             await response.read()
 
 
+async def test_an_answer_that_is_cut_off_is_counted_once(site: Site) -> None:
+    model = await site.start_worker()
+    model.on("/generate", drop([b"half "]))
+    with pytest.raises(aiohttp.ClientError):
+        async with site.http.get(site.base + "/endpoints/default/generate", headers=KEY) as response:
+            await response.read()
+    async with site.http.get(site.engine.url + "/metrics", headers=KEY) as response:
+        text = await response.text()
+    counted = [line for line in text.splitlines() if line.startswith("pyworker_gateway_answers_total{")]
+    assert counted == ['pyworker_gateway_answers_total{endpoint="default",status="200"} 1.0']
+    assert 'pyworker_gateway_broken_answers_total{endpoint="default"} 1.0' in text
+
+
 async def test_a_caller_who_leaves_ends_the_models_work(site: Site) -> None:
     model = await site.start_worker()
     model.on("/v1/chat/completions", by_hand)

@@ -49,10 +49,10 @@ class Gateway:
         max_body_bytes: int = 64 * 1024 * 1024,
         max_held_bytes: int = 512 * 1024 * 1024,
     ) -> None:
-        self.meters = Meters()
         self._router = router
         self._timeout_s = timeout_s
         self._intake = Intake(max_body_bytes=max_body_bytes, max_held_bytes=max_held_bytes)
+        self.meters = Meters(self._intake)
 
     async def __aenter__(self) -> Gateway:
         self._http = aiohttp.ClientSession(
@@ -84,9 +84,9 @@ class Gateway:
             self.meters.answered(asked.endpoint, answered.response.status, time.monotonic() - began_s)
             try:
                 return await relay.answer(answered, way)
-            except WorkerUnreachable:
+            except WorkerUnreachable as error:
                 self.meters.broke_off(asked.endpoint)
-                raise
+                return await relay.failed(error)
             finally:
                 answered.response.close()
         except PyWorkerError as error:
@@ -94,7 +94,6 @@ class Gateway:
             return await relay.failed(error)
         finally:
             self.meters.in_flight -= 1
-            self.meters.held_bytes = self._intake.held_bytes
 
     async def _first_answer(self, request: web.Request, relay: Relay, way: Way) -> tuple[Asked, Answered]:
         """Read the request and get an answer for it; the body is let go of then."""
@@ -103,7 +102,6 @@ class Gateway:
         self._router.require_key(api_key, endpoint)
         with self._intake.hold() as hold:
             body = await hold.read(request.content, request.content_length or 0)
-            self.meters.held_bytes = self._intake.held_bytes
             asked = Asked(endpoint, target, api_key, *claim_in(request.headers, body))
             pursuit = Pursuit(self._timeout_s)
             pursuing = self._pursue(pursuit, request, asked, body, way)

@@ -7,17 +7,21 @@ from collections.abc import Iterable
 
 from prometheus_client.metrics_core import Metric
 
+from pyworker.intake import Intake
 from pyworker.metrics import Histogram, counters, gauge
 
 __all__ = ["Meters"]
 
 
 class Meters:
-    """Counts since start. Of who was not let in the endpoint is ``""``: anybody can invent names."""
+    """Counts since start, and what ``intake`` holds now.
 
-    def __init__(self) -> None:
+    Of who was not let in the endpoint is ``""``: anybody can invent names.
+    """
+
+    def __init__(self, intake: Intake) -> None:
         self.in_flight = 0
-        self.held_bytes = 0
+        self._intake = intake
         self.answers: Counter[tuple[str, ...]] = Counter()
         self.broken: Counter[tuple[str, ...]] = Counter()
         self.first_byte_seconds = Histogram(
@@ -40,7 +44,8 @@ class Meters:
     def families(self) -> Iterable[Metric]:
         """All of it."""
         yield gauge("pyworker_gateway_requests_in_flight", "Requests that are not answered whole.", self.in_flight)
-        yield gauge("pyworker_gateway_body_bytes_held", "Bodies of requests that have no answer yet.", self.held_bytes)
+        held_bytes = self._intake.held_bytes
+        yield gauge("pyworker_gateway_body_bytes_held", "Bodies of requests that have no answer yet.", held_bytes)
         yield counters("pyworker_gateway_answers", "Answers by status.", ("endpoint", "status"), self.answers)
         yield counters("pyworker_gateway_broken_answers", "Answers cut off by a worker.", ("endpoint",), self.broken)
         yield self.first_byte_seconds.family()

@@ -13,20 +13,19 @@ __all__ = ["Payload", "chat", "filled"]
 
 Payload = Callable[[Arrival], dict[str, Any]]
 
-WORDS_A_TOKEN: Final = 1.0  # the prompts' words are short ones: most are a token each
 _LARGEST_SEED: Final = 2**31
 
 
 def filled(template: Mapping[str, Any], chance: random.Random) -> Payload:
     """Payloads of a template, in which a string that is one of these is replaced, wherever it stands:
 
-    ``{prompt}`` by as many random words as the arrival has input tokens, ``{output_tokens}`` and ``{input_tokens}`` by
-    its sizes, ``{seed}`` by a random number.
+    ``{prompt}`` by as many random words (most are a token each) as the arrival has input tokens, ``{output_tokens}``
+    and ``{input_tokens}`` by its sizes, ``{seed}`` by a random number.
     """
 
     def payload(arrival: Arrival) -> dict[str, Any]:
         places: dict[str, Callable[[], Any]] = {
-            "{prompt}": lambda: random_prompt(max(1, round(arrival.input_tokens * WORDS_A_TOKEN))),
+            "{prompt}": lambda: random_prompt(max(1, arrival.input_tokens)),
             "{input_tokens}": lambda: arrival.input_tokens,
             "{output_tokens}": lambda: max(1, arrival.output_tokens),
             "{seed}": lambda: chance.randrange(_LARGEST_SEED),
